@@ -1,0 +1,43 @@
+# make demo and make test do everything on a fresh machine: the virtual environment, the packages, then their job.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-all bench samples clean
+
+help:
+	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
+	@echo "make test      style and tests, a few minutes"
+	@echo "make test-all  the slow tests too"
+	@echo "make bench     every benchmark"
+	@echo "make samples   render the sample pairs again"
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once; PyTorch is large: some minutes)"
+	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[test]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python test.py -opt configs/demo.yml
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest
+
+bench: $(READY)
+	$(BIN)/python scripts/benchmark.py loader
+
+samples: $(READY)
+	$(BIN)/python scripts/make_samples.py
+
+clean:
+	rm -rf $(VENV) results

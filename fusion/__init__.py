@@ -1,0 +1,49 @@
+"""Fuse infrared and visible (or medical) images: CDDFuse, SHIP and CPFusion, trained, run and measured alike.
+
+    import fusion
+    network = fusion.load("cpfusion")
+    picture = fusion.fuse(network, "ir.png", "vis.png")
+    scores = fusion.evaluate(picture, "ir.png", "vis.png")
+
+`ir`, `vis` and `fused` are paths or arrays: uint8, uint16, or float in [0, 1]; (H, W) or (H, W, 3) RGB.
+"""
+
+# The functions import what they need when called, so that `import fusion.images` does not load PyTorch.
+
+__version__ = "0.1.0"
+
+
+def load(name, weights=None, **options):
+    """A network by name, in evaluation mode.
+
+    name: `cddfuse`, `ship`, `cpfusion`, `average`, `maximum`, or whatever else is registered.
+    weights: our .safetensors or the authors' .pth; None leaves a learned network untrained.
+    options: constructor arguments.
+    Raises LookupError for an unknown name, ValueError for options or weights that do not fit, FileNotFoundError.
+    """
+    from fusion import build
+
+    return build.network(name, weights, options)
+
+
+def fuse(network, ir, vis, *, output="colour", task="infrared-visible"):
+    """Fuse a pair; returns uint8 (H, W) or (H, W, 3) RGB, the picture `test.py` would save.
+
+    output: `colour` (where the visible image has colour) or `gray`.
+    task: `medical` takes the colour of the functional image (PET, SPECT), passed as `ir`.
+    Raises ValueError for a pair that cannot be fused (two sizes, too small), OSError for a file.
+    """
+    from fusion import infer
+
+    return infer.fuse(network, ir, vis, output=output, task=task)
+
+
+def evaluate(fused, ir, vis, profile="cddfuse"):
+    """Every metric of a profile, on the pictures' 8-bit luminance: {name: value}.
+
+    Raises LookupError for an unknown profile, ValueError for pictures of different or too small sizes.
+    """
+    from fusion import images, infer, metrics
+
+    pictures = (("fused", fused), ("ir", ir), ("vis", vis))
+    return metrics.evaluate(*(images.grey_levels(infer.as_array(p, what)) for what, p in pictures), profile=profile)

@@ -1,0 +1,119 @@
+"""Options -> objects: the one file that knows everyone.
+
+Everything that can be wrong with a config is found here, before any work starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import fusion.metrics
+import fusion.networks  # noqa: F401 -- registers the networks
+from fusion import weights
+from fusion.config import DatasetOptions, ModelOptions, TestOptions
+from fusion.images import Pairing, pair_folders
+from fusion.networks.base import Network
+from fusion.registry import NETWORKS, UnknownName
+
+
+def network(name: str, weight_file: str | Path | None = None, options: dict | None = None, task: str = "") -> Network:
+    """A registered network in evaluation mode, with the weights of `weight_file` where one is given.
+
+    Options count in this order: those stated here, those written in the weight file, those that suit the task.
+    Raises UnknownName, ValueError, FileNotFoundError.
+    """
+    cls = NETWORKS[name]
+    stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
+    if stated_name not in (None, name):
+        raise ValueError(f"{weight_file} holds weights of {stated_name}, not of {name}")
+    built = NETWORKS.build(name, {**cls.task_options.get(task, {}), **stated_options, **(options or {})})
+    if weight_file:
+        if not cls.learned:
+            raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
+        weights.load(built, weight_file)
+    return built.eval()
+
+
+def device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:1`, ... -> a device that is there; ValueError where it is not."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu") from error
+    return chosen
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of a comparison and the pairs found in it."""
+
+    options: DatasetOptions
+    pairing: Pairing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `test.py` will do, checked."""
+
+    models: list[ModelOptions]
+    skipped: dict[str, str]
+    """Row -> why it is left out."""
+    datasets: list[DataSet]
+    metrics: dict
+
+
+def comparison(options: TestOptions, config: str | Path = "config") -> Comparison:
+    """Check every name, folder, weight file and metric of a test config. `config` is what messages call it."""
+    metrics = fusion.metrics.select(options.metrics.profile, options.metrics.names)
+    models, skipped = [], {}
+    for i, model in enumerate(options.models):
+        try:
+            reason = _check_model(model)
+        except (ValueError, UnknownName, OSError) as error:
+            raise ValueError(f"{config}: models[{i}]: {error}") from error
+        if reason:
+            skipped[model.row] = reason
+        else:
+            models.append(model)
+    if not models:
+        raise ValueError(f"{config}: no model is left to run: {'; '.join(skipped.values())}")
+    return Comparison(models, skipped, [_find(d, config) for d in options.datasets], metrics)
+
+
+def _check_model(model: ModelOptions) -> str | None:
+    """None where the model can run, the reason where it is optional and cannot; raises where it must and cannot."""
+    NETWORKS.check(model.name, model.options)
+    cls = NETWORKS[model.name]
+    if not cls.learned:
+        network(model.name, model.weights, model.options)
+        return None
+    if model.weights is None:
+        raise ValueError(f"{model.name} is a learned network: `weights` must name its file")
+    if not model.weights.is_file():
+        reason = (
+            f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
+            f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file (README, Weights)"
+        )
+        if model.optional:
+            return reason
+        raise FileNotFoundError(reason)
+    network(model.name, model.weights, model.options)
+    return None
+
+
+def _find(options: DatasetOptions, config: str | Path) -> DataSet:
+    try:
+        return DataSet(options, pair_folders(options.root / options.ir, options.root / options.vis))
+    except ValueError as error:
+        where = f"{options.root / options.ir} and {options.root / options.vis}"
+        raise ValueError(
+            f"{config}: data set {options.name}: {error}. Expected pictures with equal names in {where}; "
+            "README, Data sets, says where to get them"
+        ) from error

@@ -1,0 +1,156 @@
+"""The data set of folders: pairs of pictures, with or without saliency masks, cropped and turned alike.
+
+What SHIP trains on (M3FD in the paper, any registered pairs here): random square crops, mirrored and quarter-turned,
+the same for ir, vis and mask. The authors read their masks from files that they did not publish; here they are
+computed where no files are given (see `saliency.py`), of the whole pictures and not of the crops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from fusion import images
+from fusion.data.saliency import levels, saliency_table, visible_share
+from fusion.data.sampler import Key, View, view
+from fusion.registry import DATASETS
+
+
+def find_pairs(root: str | Path, ir: str = "ir", vis: str = "vi") -> images.Pairing:
+    """The pairs in two folders of `root`; `vis/` stands in where `vi/` is missing. Raises ValueError without them."""
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder: expected one that holds {ir}/ and {vis}/")
+    if vis == "vi" and not (root / "vi").is_dir() and (root / "vis").is_dir():
+        vis = "vis"
+    return images.pair_folders(root / ir, root / vis)
+
+
+class Scene(NamedTuple):
+    """A decoded pair, as stored: uint8 or uint16. Masks are a file's picture or the two pictures' saliency tables."""
+
+    ir: np.ndarray
+    vis: np.ndarray
+    mask: np.ndarray | None = None
+    tables: tuple[np.ndarray, np.ndarray] | None = None  # of vis, of ir
+
+    @property
+    def nbytes(self) -> int:
+        return sum(x.nbytes for x in (self.ir, self.vis, self.mask) if x is not None)
+
+
+@DATASETS.register("folder")
+class FolderData:
+    """Pairs of two folders; `data[i]` is the i-th as it is, `data[Key(...)]` as a training run sees it.
+
+    A sample is {"ir": (1, h, w), "vis": (1, h, w), "mask": (1, h, w) on request, "name": stem}, float32 in [0, 1].
+
+    root: holds the folders named by `ir` and `vis` (`vi`, or `vis` where there is no `vi`).
+    mask: whether samples have a saliency mask: from `root/mask/` where that exists, otherwise computed.
+    size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn.
+    cache_mb: megabytes of decoded pictures to keep in memory; those beyond are decoded every time.
+    Files without a partner are left out; `left_out` has a line for each.
+    Raises ValueError for missing folders; reading raises it for a bad file, two sizes, or a picture that is smaller
+    than the crop.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        ir: str = "ir",
+        vis: str = "vi",
+        mask: bool = False,
+        size: int | None = None,
+        augment: bool = False,
+        cache_mb: int = 2048,
+    ):
+        found = find_pairs(root, ir, vis)
+        self.pairs, self.left_out = found.pairs, found.report()
+        self.mask, self.size, self.augment = mask, size, augment
+        self._masks = self._mask_files(Path(root) / "mask") if mask else None
+        self._cache: dict[int, Scene] = {}
+        self._cache_left = cache_mb * 2**20
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: Key | int) -> dict:
+        index = key.index if isinstance(key, Key) else int(key)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        pair, scene = self.pairs[index], self._scene(index % len(self))
+        try:
+            shown = view(key, *scene.ir.shape[:2], self.size, self.augment)
+        except ValueError as error:
+            raise ValueError(f"{pair.ir}: {error}; lower size or leave the picture out") from None
+        ir, vis = shown.of(scene.ir), shown.of(scene.vis)
+        sample = {"ir": _tensor(images.luminance(ir)), "vis": _tensor(images.luminance(vis))}
+        if self.mask:
+            sample["mask"] = _tensor(_mask(scene, ir, vis, shown))
+        return {**sample, "name": pair.name}
+
+    def batch(self, keys: Sequence[Key | int]) -> dict:
+        """Samples stacked into one batch: ir, vis and mask (B, 1, h, w), name a list of B."""
+        return default_collate([self[key] for key in keys])
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 over the names and bytes of all files, pair by pair."""
+        running = hashlib.sha256()
+        for pair in self.pairs:
+            for path in (pair.ir, pair.vis, *([self._masks[pair.name]] if self._masks else [])):
+                running.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return running.hexdigest()
+
+    def _mask_files(self, folder: Path) -> dict[str, Path] | None:
+        if not folder.is_dir():
+            return None
+        files = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES}
+        missing = [pair.name for pair in self.pairs if pair.name not in files]
+        if missing:
+            raise ValueError(
+                f"{folder} lacks the masks of {len(missing)} of {len(self.pairs)} pairs, {missing[0]} first: complete "
+                f"it with scripts/make_saliency.py, or rename it to have all masks computed"
+            )
+        return files
+
+    def _scene(self, index: int) -> Scene:
+        scene = self._cache.get(index)
+        if scene is None:
+            scene = self._decode(self.pairs[index])
+            if scene.nbytes <= self._cache_left:
+                self._cache_left -= scene.nbytes
+                self._cache[index] = scene
+        return scene
+
+    def _decode(self, pair: images.Pair) -> Scene:
+        scene = Scene(images.read(pair.ir), images.read(pair.vis))
+        if self._masks:
+            scene = scene._replace(mask=levels(images.read(self._masks[pair.name])))
+        elif self.mask:
+            scene = scene._replace(tables=(saliency_table(levels(scene.vis)), saliency_table(levels(scene.ir))))
+        h, w = scene.ir.shape[:2]
+        for other, path in ((scene.vis, pair.vis), (scene.mask, self._masks and self._masks[pair.name])):
+            if other is not None and other.shape[:2] != (h, w):
+                there = f"{other.shape[0]}x{other.shape[1]}"
+                raise ValueError(f"{pair.ir} is {h}x{w} but {path} is {there}: bring them to one size first")
+        return scene
+
+
+def _mask(scene: Scene, ir: np.ndarray, vis: np.ndarray, shown: View) -> np.ndarray:
+    """The mask of a view of `scene`; ir and vis are that view's pixels. (h, w) float32 in [0, 1]."""
+    if scene.mask is not None:
+        return images.to_float(shown.of(scene.mask))
+    of_vis, of_ir = scene.tables
+    return visible_share(of_vis[levels(vis)], of_ir[levels(ir)])
+
+
+def _tensor(plane: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(plane))[None]

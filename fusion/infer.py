@@ -1,0 +1,133 @@
+"""Fusing a pair: what every user of a network calls.
+
+Files, arrays or tensors in; the 8-bit picture that `test.py` would save out. Reads luminance the way the method's
+program does, runs the network on the device it stands on, applies the method's own final step (`Convention`), and
+puts the colour of the source back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusion import images
+from fusion.networks.base import Network
+
+Picture = str | Path | np.ndarray | Tensor
+
+
+def fuse(
+    network: Network,
+    ir: Picture,
+    vis: Picture,
+    *,
+    output: Literal["gray", "colour"] = "colour",
+    task: Literal["infrared-visible", "medical"] = "infrared-visible",
+) -> np.ndarray:
+    """Fuse a pair.
+
+    ir, vis: paths, arrays or tensors of one size. Arrays: (H, W) or (H, W, 3) RGB, uint8, uint16, or float in
+        [0, 1]; tensors: float in [0, 1], (H, W), (C, H, W) or (1, C, H, W) with C = 1 or 3.
+    output: `colour` gives (H, W, 3) where the source of colour has any, else (H, W); `gray` always (H, W).
+        The source of colour is the visible image; for `medical` pairs, whose anatomical image is gray, the other one.
+    Returns uint8 (H, W) or (H, W, 3) RGB. Raises ValueError for pairs that cannot be fused, OSError for files.
+    """
+    ir, vis = as_array(ir, "ir"), as_array(vis, "vis")
+    check_pair(network, ir, vis)
+    ir_plane, vis_plane = input_planes(network, ir, vis, task)
+    fused = run(network, ir_plane, vis_plane)
+    return finish(network, fused, colour_source(ir, vis, task) if output == "colour" else None)
+
+
+def as_array(picture: Picture, what: str) -> np.ndarray:
+    """A path, array or tensor -> (H, W) or (H, W, 3) array; `what` names it in messages."""
+    if isinstance(picture, (str, Path)):
+        return images.read(picture)
+    if isinstance(picture, Tensor):
+        picture = picture.detach().cpu()
+        shape = tuple(picture.shape)
+        if picture.ndim == 4 and shape[0] == 1:
+            picture = picture[0]
+        if picture.ndim == 3 and picture.shape[0] in (1, 3):
+            picture = picture[0] if picture.shape[0] == 1 else picture.permute(1, 2, 0)
+        elif picture.ndim != 2:
+            raise ValueError(f"{what} is a tensor of shape {shape}: expected (H, W), (C, H, W) or (1, C, H, W), C = 1 or 3")
+        picture = picture.numpy()
+    images.check_shape(picture, what)
+    return picture
+
+
+def check_sizes(ir: np.ndarray, vis: np.ndarray) -> None:
+    """Raise ValueError unless both pictures have one size."""
+    (h, w), (h_vis, w_vis) = ir.shape[:2], vis.shape[:2]
+    if (h, w) != (h_vis, w_vis):
+        raise ValueError(
+            f"ir is {h}x{w} but vis is {h_vis}x{w_vis} (height x width): "
+            "bring the pair to one size first (scripts/fuse.py --resize)"
+        )
+
+
+def check_pair(network: Network, ir: np.ndarray, vis: np.ndarray) -> None:
+    """Raise ValueError unless both have one size, which the method can fuse."""
+    check_sizes(ir, vis)
+    h, w = ir.shape[:2]
+    n = network.min_size
+    if min(h, w) < n:
+        raise ValueError(f"the pair is {h}x{w}: {type(network).__name__} needs at least {n}x{n} pixels")
+
+
+def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees: two (H, W) float32 planes in [0, 1]."""
+    rounded = network.convention.rounded_input
+    # PET and SPECT are coloured on purpose: their first channel alone would drop most of the signal.
+    if network.convention.infrared == "first" and ir.ndim == 3 and task != "medical":
+        ir = ir[..., 0]
+    return _plane(ir, rounded), _plane(vis, rounded)
+
+
+def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
+    if rounded and image.dtype == np.uint8:
+        return (images.grey_levels(image) / 255).astype(np.float32)
+    return images.luminance(image)
+
+
+def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+    """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
+            return network.raw(ir, vis)[0, 0].float().cpu().numpy()
+    finally:
+        network.train(was_training)
+
+
+def stretch(fused: np.ndarray) -> np.ndarray:
+    """Minimum and maximum of the whole picture -> 0 and 1; a constant picture stays as it is."""
+    low, high = fused.min(), fused.max()
+    return (fused - low) / (high - low) if high > low else fused
+
+
+def colour_source(ir: np.ndarray, vis: np.ndarray, task: str) -> np.ndarray | None:
+    """Whose colour the result carries, or None where there is none."""
+    candidates = (vis, ir) if task == "medical" else (vis,)
+    return next((image for image in candidates if images.is_coloured(image)), None)
+
+
+def finish(network: Network, fused: np.ndarray, colours: np.ndarray | None) -> np.ndarray:
+    """The method's final step: raw output (H, W) -> uint8 (H, W), or (H, W, 3) in the colours of `colours`."""
+    how = network.convention
+    if how.stretch:
+        fused = stretch(fused)
+    # A luminance that is replaced is clipped first, as SHIP does; one that shifts RGB is clipped in RGB (CPFusion).
+    if colours is None or how.colour == "ycrcb":
+        fused = fused.clip(0, 1)
+    if colours is not None:
+        fused = images.recolour(fused, images.to_float(colours), how.colour)
+    return images.to_uint8(fused, how.quantise)

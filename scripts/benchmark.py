@@ -1,0 +1,42 @@
+"""Time what this project promises to be fast, against the plain way of doing it, in one run.
+
+    python scripts/benchmark.py loader
+
+Each benchmark is a module in scripts/benchmarks/ with `add_arguments(parser)` and `run(args)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+
+# what -> (module, one line of help); imported when chosen
+BENCHMARKS = {
+    "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="what", metavar="what", required=True)
+    for what, (module, line) in BENCHMARKS.items():
+        command = commands.add_parser(what, help=line, description=line)
+        if what in argv[:1]:
+            benchmark = importlib.import_module(module)
+            benchmark.add_arguments(command)
+    args = parser.parse_args(argv)
+    try:
+        benchmark.run(args)
+    except (ValueError, OSError) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

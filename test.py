@@ -1,0 +1,263 @@
+"""Compare fusion methods: fuse every pair with every model, save, score the saved files, write the tables.
+
+    python test.py [-opt configs/compare.yml] [a.b=value ...] [--fresh]
+
+Interrupted and started again, it continues: each picture is recorded in OUT/.progress.jsonl with a key made of all
+that it depends on (weights, options, source files), and is made again only when that key or the picture changed.
+Exit status: 0, 1 where a pair failed, 2 where nothing could start, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import math
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import fusion.metrics
+from fusion import __version__, build, config, images, infer, report
+from fusion.config import ModelOptions, TestOptions
+from fusion.registry import UnknownName
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    try:
+        options = config.load(args.opt, args.overrides, TestOptions)
+        plan = build.comparison(options, args.opt)
+        device = build.device(options.device)
+        journal = Journal(options.out, fresh=args.fresh)
+    except (ValueError, UnknownName, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        results = compare(plan, options, device, journal)
+        write_results(plan, options, results)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {len(journal.records)} pictures are kept; the same command continues", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"error: {error}; finished pictures are kept, the same command continues", file=sys.stderr)
+        return 2
+    print(f"\n{report.write(options.out)}\n\nAll of it: {options.out / 'index.html'}")
+    return 1 if results.failures else 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare fusion methods on pairs of images.")
+    parser.add_argument("-opt", default="configs/compare.yml", help="YAML file (default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="make every picture again")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="replaces a value of the YAML file")
+    return parser.parse_intermixed_args(arguments)
+
+
+# --- the record of what is done -------------------------------------------------------------------------------------
+
+
+class Journal:
+    """Finished pictures, one JSON line each; a line cut by a crash is skipped."""
+
+    def __init__(self, out: Path, *, fresh: bool):
+        out.mkdir(parents=True, exist_ok=True)
+        self.path = out / ".progress.jsonl"
+        self.records: dict[tuple[str, str, str], dict] = {}
+        if fresh:
+            self.path.unlink(missing_ok=True)
+        self.path.touch()
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+                self.records[record["dataset"], record["model"], record["image"]] = record
+            except (ValueError, KeyError):
+                continue
+        if not self.path.read_bytes().endswith(b"\n"):
+            self._append("\n")  # after a cut line
+
+    def find(self, dataset: str, model: str, image: str, key: str, picture: Path) -> dict | None:
+        """The record of a picture that was made under the same key and has not been touched since."""
+        record = self.records.get((dataset, model, image))
+        if record and record["key"] == key and record["picture"] == stamp(picture):
+            return record
+        return None
+
+    def add(self, record: dict) -> None:
+        self._append(json.dumps(record) + "\n")
+        self.records[record["dataset"], record["model"], record["image"]] = record
+
+    def _append(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def stamp(path: Path) -> list[int] | None:
+    """[bytes, time of change in ns], or None where there is no such file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def model_key(model: ModelOptions, options: TestOptions) -> str:
+    """All that decides a picture and its scores, but for the source files."""
+    weights = hashlib.sha256(model.weights.read_bytes()).hexdigest() if model.weights else None
+    parts = [__version__, model.name, model.options, weights, options.output, options.metrics.model_dump()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+# --- the work -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Results:
+    records: list[dict] = field(default_factory=list)
+    failures: list[dict] = field(default_factory=list)
+
+    def fail(self, dataset: str, image: str, model: str, error: Exception | str) -> None:
+        self.failures.append({"dataset": dataset, "image": image, "model": model, "error": str(error)})
+
+
+def compare(plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal) -> Results:
+    """Fuse and score every pair of every data set with every model; a pair that fails is listed, not fatal."""
+    keys = {model.row: model_key(model, options) for model in plan.models}
+    results = Results()
+    total = sum(len(d.pairing.pairs) * len(models_for(plan, d)) for d in plan.datasets)
+    with tqdm(total=total, unit="picture", dynamic_ncols=True) as bar:
+        for dataset in plan.datasets:
+            task = dataset.options.task
+            networks = {
+                m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models_for(plan, dataset)
+            }
+            for line in dataset.pairing.report():
+                results.fail(dataset.options.name, "-", "all models", line)
+            for pair in dataset.pairing.pairs:
+                scorer = Scorer(dataset.options, pair, options, plan.metrics, journal)
+                for row, network in networks.items():
+                    bar.set_description(f"{dataset.options.name} {pair.name} {row}")
+                    if scorer.unreadable is None:
+                        try:
+                            results.records.append(scorer.score(network, row, keys[row]))
+                        except PairError as error:
+                            if scorer.unreadable is None:
+                                results.fail(dataset.options.name, pair.name, row, error)
+                    bar.update()
+                if scorer.unreadable is not None:
+                    results.fail(dataset.options.name, pair.name, "all models", scorer.unreadable)
+    return results
+
+
+def models_for(plan: build.Comparison, dataset: build.DataSet) -> list[ModelOptions]:
+    return [m for m in plan.models if m.datasets is None or dataset.options.name in m.datasets]
+
+
+class PairError(Exception):
+    """This pair cannot be fused by this model; the others may be."""
+
+
+class Scorer:
+    """One pair: its pictures are read once, and only when some model needs them."""
+
+    def __init__(self, dataset, pair: images.Pair, options: TestOptions, metrics: dict, journal: Journal):
+        self.dataset, self.pair, self.options = dataset, pair, options
+        self.metrics, self.journal = metrics, journal
+        self.sources: tuple | None = None
+        self.unreadable: Exception | None = None
+
+    def score(self, network, row: str, model_key: str) -> dict:
+        """The record of this pair under this model: an old one that still holds, or a new one."""
+        picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
+        key = f"{model_key} {self.dataset.task} {stamp(self.pair.ir)} {stamp(self.pair.vis)}"
+        if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
+            return old
+        ir, vis, ir_levels, vis_levels = self.read()
+        fused, seconds = self.fuse(network, ir, vis)
+        images.write(picture, fused)
+        saved = images.grey_levels(images.read(picture))
+        names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
+        scores = {name: measured(metric, saved, ir_levels, vis_levels) for name, metric in self.metrics.items()}
+        record = {**names, "key": key, "picture": stamp(picture), "seconds": seconds, "scores": scores}
+        self.journal.add(record)
+        return record
+
+    def read(self) -> tuple:
+        """(ir, vis, ir grey levels, vis grey levels)"""
+        if self.sources is None:
+            try:
+                ir, vis = images.read(self.pair.ir), images.read(self.pair.vis)
+                infer.check_sizes(ir, vis)
+            except (ValueError, OSError) as error:
+                self.unreadable = error
+                raise PairError(error) from error
+            self.sources = (ir, vis, images.grey_levels(ir), images.grey_levels(vis))
+        return self.sources
+
+    def fuse(self, network, ir, vis) -> tuple:
+        """(picture, seconds); reading and writing files is not in the time."""
+        try:
+            start = time.perf_counter()
+            fused = infer.fuse(network, ir, vis, output=self.options.output, task=self.dataset.task)
+            return fused, time.perf_counter() - start
+        except ValueError as error:
+            raise PairError(error) from error
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "memory" not in str(error):
+                raise
+            raise PairError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
+
+
+def measured(metric, fused, ir, vis) -> float:
+    """The score, or nan where the metric is not defined for so small a picture."""
+    return metric(fused, ir, vis) if min(fused.shape) >= metric.smallest else math.nan
+
+
+# --- the tables -----------------------------------------------------------------------------------------------------
+
+
+def write_results(plan: build.Comparison, options: TestOptions, results: Results) -> None:
+    """`metrics.csv` and `summary.json`; each whole or not at all."""
+    with images.atomic_path(options.out / "metrics.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["dataset", "model", "profile", "image", *plan.metrics])
+        for r in results.records:
+            scores = [r["scores"][name] for name in plan.metrics]
+            writer.writerow([r["dataset"], r["model"], options.metrics.profile, r["image"], *scores])
+    summary = {
+        "profile": options.metrics.profile,
+        "metrics": {name: {"higher_is_better": m.higher_is_better, "note": m.note} for name, m in plan.metrics.items()},
+        "datasets": [summarise(d, [m.row for m in models_for(plan, d)], plan, results) for d in plan.datasets],
+        "skipped": plan.skipped,
+        "failures": results.failures,
+    }
+    with images.atomic_path(options.out / "summary.json") as path:
+        path.write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, results: Results) -> dict:
+    """Means per model over the pictures where a metric is defined, and how many those are not."""
+    summary = {"name": dataset.options.name, "pairs": len(dataset.pairing.pairs), "rows": []}
+    for row in rows:
+        records = [r for r in results.records if r["dataset"] == dataset.options.name and r["model"] == row]
+        means, undefined = {}, {}
+        for name in plan.metrics:
+            finite = [r["scores"][name] for r in records if math.isfinite(r["scores"][name])]
+            means[name] = statistics.fmean(finite) if finite else None
+            if len(finite) < len(records):
+                undefined[name] = len(records) - len(finite)
+        seconds = statistics.median(r["seconds"] for r in records) if records else None
+        summary["rows"].append(
+            {"model": row, "images": len(records), "seconds": seconds, "mean": means, "undefined": undefined}
+        )
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(main())

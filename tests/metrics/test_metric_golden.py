@@ -1,0 +1,170 @@
+"""Every metric against the authors' own program: per picture, on degenerate pictures, and in their published tables.
+
+The default suite scores all TNO and RoadScene pictures of CDDFuse, and every fifth of the rest; the slow sweep all.
+"""
+
+import csv
+import functools
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from fusion.metrics import evaluate, profile
+from fusion.metrics.structure import structural_similarity
+
+PICTURES = {"cddfuse_official": "cddfuse_official_outputs", "ship": "ship", "cpfusion": "cpfusion"}
+SOURCES = {  # infrared and visible folder; the medical ones are named by modality
+    "TNO": ("ir", "vi"),
+    "RoadScene": ("ir", "vi"),
+    "MRI_CT": ("CT", "MRI"),
+    "MRI_PET": ("PET", "MRI"),
+    "MRI_SPECT": ("SPECT", "MRI"),
+}
+SETS = [("cddfuse_official", name) for name in SOURCES]
+SETS += [(method, name) for method in ("ship", "cpfusion") for name in ("TNO", "RoadScene")]
+HOW_MANY = {("cddfuse_official", "TNO"): 25, ("cddfuse_official", "RoadScene"): 50}
+HOW_MANY |= {("cddfuse_official", "MRI_CT"): 21, ("cddfuse_official", "MRI_PET"): 42}
+HOW_MANY |= {("cddfuse_official", "MRI_SPECT"): 73}
+HOW_MANY |= {(method, name): n for method in ("ship", "cpfusion") for name, n in (("TNO", 9), ("RoadScene", 17))}
+
+COLUMNS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")
+PUBLISHED = {  # README of the CDDFuse authors, whose pictures these are
+    "TNO": "7.12 46.00 13.15 2.19 1.76 0.77 0.54 1.03",
+    "RoadScene": "7.44 54.67 16.36 2.30 1.81 0.69 0.52 0.98",
+    "MRI_CT": "4.83 88.59 33.83 2.24 1.74 0.50 0.59 1.31",  # the row of the IVF weights
+    "MRI_PET": "4.22 70.73 29.57 2.03 1.69 0.71 0.71 1.49",  # SD is printed 70.74; their own program gives 70.73
+    "MRI_SPECT": "3.90 58.31 20.87 2.49 1.35 0.97 0.78 1.48",
+}
+
+# Relative. The authors compute in float32 (1.2e-7 per operation), but EN and MI in float64.
+TOLERANCE = dict.fromkeys(profile("cddfuse"), 1e-6) | {"EN": 1e-12, "MI": 1e-12}
+# Their constants C1 = 4e-4 and C2 = 3.6e-3 stand next to squares up to 65025, which float32 holds to 4e-3. On TNO 24
+# that costs 2.5e-4 (test_structural_similarity.py shows that it is float32), on every other picture less than 5e-5.
+TOLERANCE["SSIM"] = 5e-5
+FLOAT32_SSIM = {("TNO", "24.png"): 3e-4}
+
+slow = pytest.mark.slow
+pytestmark = pytest.mark.shared
+
+
+def grey(path):
+    """Rounded luminance as the authors read it: BGR, float32, OpenCV's weights, half to even."""
+    return np.round(cv2.cvtColor(cv2.imread(str(path)).astype(np.float32), cv2.COLOR_BGR2GRAY))
+
+
+def golden(shared, method, dataset):
+    """{image: {metric: the authors' value}} for the pictures that are there (SHIP, CPFusion: every third)."""
+    text = (shared / "golden/metrics" / f"{method}_{dataset}.csv").read_text()
+    rows = {}
+    for row in csv.DictReader(text.splitlines()):
+        image = row.pop("image")
+        if fused_path(shared, method, dataset, image).exists():
+            rows[image] = {"VIF" if name == "VIFF" else name: float(value) for name, value in row.items()}
+    return rows
+
+
+def fused_path(shared, method, dataset, image):
+    return (shared / "golden" / PICTURES[method] / dataset / image).with_suffix(".png")
+
+
+def triple(shared, method, dataset, image):
+    """(fused, ir, vis), (H, W) each."""
+    sources = (grey(shared / "data" / dataset / folder / image) for folder in SOURCES[dataset])
+    return grey(fused_path(shared, method, dataset, image)), *sources
+
+
+@functools.cache
+def score(shared, method, dataset, image):
+    return evaluate(*triple(shared, method, dataset, image))
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "step"),
+    [(*pair, 1 if pair in SETS[:2] else 5) for pair in SETS]
+    + [pytest.param(*pair, 1, marks=slow) for pair in SETS[2:]],
+)
+def test_every_value_of_the_authors(shared, method, dataset, step):
+    rows = golden(shared, method, dataset)
+    assert len(rows) == HOW_MANY[method, dataset]
+    wrong = []
+    for image, row in list(rows.items())[::step]:
+        for name, value in score(shared, method, dataset, image).items():
+            tolerance = TOLERANCE[name]
+            if name == "SSIM":
+                tolerance = FLOAT32_SSIM.get((dataset, image), tolerance)
+            if not abs(value - row[name]) <= tolerance * abs(row[name]):
+                wrong.append(f"{image} {name}: {value!r}, authors {row[name]!r}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "dataset", [name if name in ("TNO", "RoadScene") else pytest.param(name, marks=slow) for name in PUBLISHED]
+)
+def test_published_row_to_every_printed_digit(shared, dataset):
+    values = [score(shared, "cddfuse_official", dataset, i) for i in golden(shared, "cddfuse_official", dataset)]
+    means = [f"{np.mean([v[name] for v in values]):.2f}" for name in COLUMNS]
+    assert " ".join(means) == PUBLISHED[dataset]
+
+
+@pytest.mark.parametrize(("method", "dataset"), SETS[5:])
+def test_ssim_in_their_evaluator_with_range_255(shared, method, dataset):
+    for image, row in list(golden(shared, method, dataset).items())[::5]:
+        fused, ir, vis = (i.astype(np.float64) for i in triple(shared, method, dataset, image))
+        value = sum(structural_similarity(fused, source, data_range=255.0) for source in (ir, vis))
+        assert value == pytest.approx(row["SSIM_255"], rel=1e-6), image  # theirs is float32
+
+
+# How golden/metrics/edge_cases.json was made: (fused, ir, vis) from three noise pictures f, a, b of 64x80.
+EDGES = {
+    "random": lambda f, a, b: (f, a, b),
+    "F=A=B random": lambda f, a, b: (a, a, a),
+    "F=A": lambda f, a, b: (a, a, b),
+    "F const 128": lambda f, a, b: (np.full_like(f, 128), a, b),
+    "A const 0": lambda f, a, b: (f, np.zeros_like(a), b),
+    "A const 128, B const 3": lambda f, a, b: (f, np.full_like(a, 128), np.full_like(b, 3)),
+    "all const 10": lambda f, a, b: (np.full_like(f, 10),) * 3,
+    "all zero": lambda f, a, b: (np.zeros_like(f),) * 3,
+    "F float non-integer (random+0.3)": lambda f, a, b: (f + np.float32(0.3), a, b),
+    "F outside 0..255 (random*1.5)": lambda f, a, b: (f * np.float32(1.5), a, b),
+    "inverted F=255-A, B=A": lambda f, a, b: (255 - a, a, a),
+}
+
+
+def edge_file(shared):
+    return json.loads((shared / "golden/metrics/edge_cases.json").read_text())
+
+
+@pytest.mark.parametrize("name", profile("cddfuse"))
+@pytest.mark.parametrize("case", EDGES)
+@pytest.mark.filterwarnings("error")
+def test_degenerate_pictures(shared, case, name):
+    with np.load(shared / "golden/metrics/edge_inputs.npz") as file:
+        images = EDGES[case](file["f"], file["a"], file["b"])
+    expected = float(edge_file(shared)[case]["VIFF" if name == "VIF" else name])
+    value = evaluate(*images, names=[name])[name]
+    rel = 1e-6  # float32
+    if name == "Qabf" and "non-integer" in case:
+        # +0.3 leaves differences of equal neighbours at +-1e-5 instead of 0 in float32, and the angle at +-pi/2.
+        rel = 2e-3
+    # abs: next to a value of 1 in VIF's and SSIM's sum, and for SSIM's 7e-7, float32 ends here.
+    assert value == pytest.approx(expected, rel=rel, abs=1e-9, nan_ok=True)
+
+
+def test_every_recorded_degenerate_case_is_tested(shared):
+    assert set(EDGES) == {case for case in edge_file(shared) if not case.startswith("VIFF")}
+
+
+def test_vif_refuses_every_size_that_their_program_cannot_do(shared):
+    """Theirs raises for one short side and returns a number without meaning for two; 41 is where both end."""
+    vif = profile("cddfuse")["VIF"]
+    sizes = [tuple(int(n) for n in key[6:-1].split(", ")) for key in edge_file(shared) if key.startswith("VIFF")]
+    assert len(sizes) == 10
+    for h, w in sizes:
+        images = [np.random.default_rng(i).integers(0, 256, (h, w)) for i in range(3)]
+        if min(h, w) < 41:
+            with pytest.raises(ValueError, match=f"^VIF needs at least 41x41 pixels, got {h}x{w}: "):
+                vif(*images)
+        else:
+            assert 0 < vif(*images) < 0.1  # unrelated noise

@@ -1,0 +1,90 @@
+"""CDDFuse against the outputs of the authors' program, made with a checkpoint of random weights in their format."""
+
+import numpy as np
+import pytest
+import torch
+
+from fusion import weights
+from fusion.networks.cddfuse import CDDFuse
+
+# Float32 rounding; measured 1.3e-6 at most. The published order of the attention's sums is kept (see
+# ChannelAttention), without which the scans, whose background is constant, would differ by 3e-5.
+TOLERANCE = 2e-5
+
+JOBS = {
+    "TNO_07_IVF": "vis",
+    "MRI_CT_11_MIF_sum": "sum",
+    "MRI_CT_11_MIF_none": "none",
+    "TNO_19_IVF": "vis",
+    "RoadScene_FLIR_06974_IVF": "vis",
+}
+SLOW = ("TNO_19_IVF", "RoadScene_FLIR_06974_IVF")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(shared):
+    return shared / "golden/cddfuse/official_format_seed0_perturbed.pth"
+
+
+def load(checkpoint, **options) -> CDDFuse:
+    network = CDDFuse(**options).eval()
+    weights.load(network, checkpoint)
+    return network
+
+
+def planes(arrays, *names):
+    return (torch.from_numpy(arrays[name])[None, None] for name in names)
+
+
+def test_published_size():
+    network = CDDFuse()
+    assert sum(p.numel() for p in network.parameters()) == 1_188_272
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
+    assert sizes == {"encoder": 599_144, "decoder": 207_936, "base_fusion": 363_016, "detail_fusion": 18_176}
+
+
+@pytest.mark.parametrize("job", [pytest.param(j, marks=pytest.mark.slow) if j in SLOW else j for j in JOBS])
+def test_raw_output(job, checkpoint, shared):
+    arrays = np.load(shared / "golden/cddfuse/infer.npz")
+    ir, vis, expected = planes(arrays, f"{job}/in_ir", f"{job}/in_vis", f"{job}/raw")
+    with torch.inference_mode():
+        raw = load(checkpoint, skip=JOBS[job]).raw(ir, vis)
+    assert (raw - expected).abs().max() < TOLERANCE
+
+
+def test_every_intermediate(checkpoint, shared):
+    arrays = np.load(shared / "golden/cddfuse/features_64x64.npz")
+    vis, ir = (torch.from_numpy(arrays[name]) for name in ("vis", "ir"))
+    network = load(checkpoint)
+    with torch.inference_mode():
+        found = {}
+        for name, image in (("vis", vis), ("ir", ir)):
+            found[f"base_{name}"], found[f"detail_{name}"], found[f"shared_{name}"] = network.encoder(image)
+        found["base_fused"] = network.base_fusion(found["base_vis"] + found["base_ir"])
+        found["detail_fused"] = network.detail_fusion(found["detail_vis"] + found["detail_ir"])
+        found["reduced"] = network.decoder.reduce(torch.cat((found["base_fused"], found["detail_fused"]), dim=-1))
+        found = {name: features.permute(0, 3, 1, 2) for name, features in found.items()}
+        found["out"] = network.raw(ir, vis)
+    assert set(found) == set(arrays) - {"vis", "ir"}
+    for name, features in found.items():
+        # Features reach magnitudes of some tens: the tolerance is relative to the largest.
+        scale = max(1.0, float(np.abs(arrays[name]).max()))
+        assert (features - torch.from_numpy(arrays[name])).abs().max() < TOLERANCE * scale, name
+
+
+def test_skip_acts():
+    torch.manual_seed(0)
+    network = CDDFuse(dim=16, blocks=1).eval()
+    ir, vis = torch.rand(2, 1, 1, 24, 24)
+    outputs = {}
+    for network.skip in ("vis", "sum", "none"):
+        with torch.inference_mode():
+            outputs[network.skip] = network.raw(ir, vis).logit()
+    assert torch.allclose(outputs["vis"] - outputs["none"], vis, atol=1e-4)
+    assert torch.allclose(outputs["sum"] - outputs["none"], vis + ir, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"dim": 12, "heads": 8}, {"dim": 9, "heads": 3}, {"skip": "ir"}])
+def test_refuses_impossible_options(options):
+    with pytest.raises(ValueError, match="must be"):
+        CDDFuse(**options)

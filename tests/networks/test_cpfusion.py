@@ -1,0 +1,104 @@
+"""CPFusion against the authors' program: 54 option sets on one crop, pictures, and what happens at the edges."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fusion import images, infer
+from fusion.networks.cpfusion import CPFusion, gaussian_blur
+
+OPTIONS = {
+    "levels": (3, 4, 5),
+    "decomposition": ("Laplacian", "contrast"),
+    "base": ("CC+MAX", "CC", "MAX"),
+    "attention": ("SimAM", "DSimAM", "none"),
+}
+THEIR_WORDS = {"contrast": "Contrust", "none": "None"}
+
+
+def rgb(network, ir, vis):
+    """Float RGB (H, W, 3), before the 8 bits."""
+    raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+    return images.recolour(raw, images.to_float(vis), network.convention.colour)
+
+
+def test_every_option_set(shared):
+    grid = np.load(shared / "golden/cpfusion/crop_grid.npz")
+    ir, vis = (images.read(shared / f"golden/cpfusion/crop_{kind}.png") for kind in ("ir", "vi"))
+    keys = set()
+    for values in itertools.product(*OPTIONS.values()):
+        options = dict(zip(OPTIONS, values, strict=True))
+        key = "|".join([f"L{options['levels']}", *(THEIR_WORDS.get(v, v) for v in values[1:])])
+        keys.add(key)
+        difference = np.abs(rgb(CPFusion(**options), ir, vis).transpose(2, 0, 1) - grid[key])
+        assert difference.max() < 1e-5, key  # measured 1.2e-6
+    assert keys == set(grid)
+
+
+def test_every_option_acts():
+    """The authors' command line drops three of its four options; here each changes the picture."""
+    torch.manual_seed(0)
+    ir, vis = torch.rand(2, 1, 1, 128, 131)
+    default = CPFusion()(ir, vis)
+    others = [{name: v} for name, values in OPTIONS.items() for v in values] + [{"merge": False}]
+    changed = [options for options in others if not torch.equal(CPFusion(**options)(ir, vis), default)]
+    same = [options for options in others if options not in changed]
+    assert same == [{"levels": 4}, {"decomposition": "Laplacian"}, {"base": "CC+MAX"}, {"attention": "DSimAM"}]
+
+
+def levels(picture):
+    """Some of their gray pictures are stored as RGB: compare channel by channel, gray with each."""
+    return (picture if picture.ndim == 3 else picture[..., None]).astype(int)
+
+
+@pytest.mark.parametrize(("folder", "merge"), [("", True), ("no_merge_rule/", False)])
+@pytest.mark.parametrize("dataset", ["TNO", "RoadScene"])
+def test_pictures(dataset, folder, merge, shared):
+    network = CPFusion(merge=merge)
+    pictures = sorted((shared / f"golden/cpfusion/{folder}{dataset}").iterdir())
+    assert pictures
+    for picture in pictures:
+        ir, vis = (next((shared / "data" / dataset / kind).glob(f"{picture.stem}.*")) for kind in ("ir", "vi"))
+        fused = infer.fuse(network, ir, vis)
+        theirs = images.read(picture)
+        # Truncation: where a value sits on a level, the last bit of float32 decides.
+        assert np.abs(levels(fused) - levels(theirs)).max() <= 1, picture
+
+
+def test_gaussian_taps(shared):
+    taps = json.loads((shared / "golden/cpfusion/gaussian_taps.json").read_text())
+    impulse = torch.zeros(1, 1, 31, 31)
+    impulse[0, 0, 15, 15] = 1
+    for name, expected in taps.items():
+        k, sigma = len(expected), float(name.rsplit("sigma", 1)[1])
+        row = gaussian_blur(impulse, k, sigma).sum(2)[0, 0]
+        found = row[15 - k // 2 : 16 + k // 2]
+        assert torch.allclose(found, torch.tensor(expected), atol=1e-6), name
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5])
+def test_smallest_size(levels):
+    network = CPFusion(levels=levels)
+    n = network.min_size
+    assert n == {1: 8, 2: 16, 3: 32, 4: 64, 5: 128}[levels]
+    picture = np.random.default_rng(0).random((n, n + 3), np.float32)
+    assert infer.fuse(network, picture, picture[::-1].copy()).shape == (n, n + 3)
+    with pytest.raises(ValueError, match=f"at least {n}x{n}"):
+        infer.fuse(network, picture[1:], picture[1:])
+
+
+def test_a_batch_is_fused_image_by_image():
+    torch.manual_seed(0)
+    ir, vis = torch.rand(2, 3, 1, 64, 64)
+    network = CPFusion()
+    each = torch.cat([network(i[None], v[None]) for i, v in zip(ir, vis, strict=True)])
+    assert torch.allclose(network(ir, vis), each, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"base": "cc"}, {"attention": "simam"}, {"decomposition": "ratio"}, {"levels": 0}])
+def test_refuses_unknown_options(option):
+    with pytest.raises(ValueError, match="must be"):
+        CPFusion(**option)

@@ -1,0 +1,97 @@
+"""What every registered network promises; a new network is tested here without a new line."""
+
+import pytest
+import torch
+
+import fusion.networks  # noqa: F401 -- registers the networks
+from fusion import build, weights
+from fusion.networks.base import Network
+from fusion.registry import NETWORKS
+
+SIZES = [(64, 64), (63, 65), (127, 129), (65, 200)]
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def network(request) -> Network:
+    torch.manual_seed(0)
+    return build.network(request.param)
+
+
+def sizes(network):
+    """The odd sizes, moved up where the method needs more pixels."""
+    lift = max(0, network.min_size - 63)
+    return [(network.min_size, network.min_size), *((h + lift, w + lift) for h, w in SIZES)]
+
+
+def test_keeps_the_contract_at_any_size(network):
+    for h, w in sizes(network):
+        ir, vis = torch.rand(2, 1, 1, h, w)
+        with torch.inference_mode():
+            fused = network(ir, vis)
+        assert fused.shape == (1, 1, h, w)
+        assert fused.dtype == torch.float32
+        assert fused.isfinite().all()
+        assert fused.min() >= 0
+        assert fused.max() <= 1
+
+
+def test_is_a_function_of_its_input(network):
+    n = max(64, network.min_size)
+    ir, vis = torch.rand(2, 1, 1, n, n + 1)
+    before = ir.clone(), vis.clone()
+    with torch.inference_mode():
+        first, second = network(ir, vis), network(ir, vis)
+    assert torch.equal(first, second)
+    assert torch.equal(ir, before[0])
+    assert torch.equal(vis, before[1])
+    with torch.inference_mode():
+        assert not torch.equal(network(ir, 1 - vis), first)
+        assert not torch.equal(network(1 - ir, vis), first)
+
+
+def test_a_batch_equals_single_images(network):
+    n = max(64, network.min_size)
+    ir, vis = torch.rand(2, 2, 1, n, n)
+    with torch.inference_mode():
+        each = torch.cat([network(i[None], v[None]) for i, v in zip(ir, vis, strict=True)])
+        # 1e-5: a batch may sum in another order.
+        assert torch.allclose(network(ir, vis), each, atol=1e-5)
+
+
+@pytest.mark.parametrize(("ir_level", "vis_level"), [(0.0, 0.0), (1.0, 1.0), (0.5, 0.25), (0.0, 1.0)])
+def test_constant_images(network, ir_level, vis_level):
+    n = max(64, network.min_size)
+    with torch.inference_mode():
+        fused = network(torch.full((1, 1, n, n), ir_level), torch.full((1, 1, n, n), vis_level))
+    assert fused.isfinite().all()
+
+
+def test_gradients_reach_every_weight(network):
+    """With a random direction, so that no weight's gradient vanishes by symmetry."""
+    if not network.learned:
+        assert list(network.parameters()) == []
+        return
+    ir, vis = torch.rand(2, 1, 1, 33, 35)
+    raw = network.raw(ir, vis)
+    (raw * torch.randn_like(raw)).sum().backward()
+    without = [k for k, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert without == []
+    silent = [k for k, p in network.named_parameters() if not p.grad.any()]
+    assert silent == []
+
+
+def test_parts_are_named_children(network):
+    """Training freezes, clips and schedules by part: every weight belongs to one."""
+    in_parts = sum(p.numel() for part in network.children() for p in part.parameters())
+    assert in_parts == sum(p.numel() for p in network.parameters())
+
+
+def test_save_and_load(network, tmp_path, request):
+    if not network.learned:
+        pytest.skip("a rule-based method has no weights")
+    name = request.node.callspec.params["network"]
+    weights.save(tmp_path / "w.safetensors", network, name=name)
+    torch.manual_seed(1)
+    loaded = build.network(name, tmp_path / "w.safetensors")
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key]), key

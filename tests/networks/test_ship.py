@@ -1,0 +1,82 @@
+"""SHIP with the authors' released weights against the pictures and the raw output of their program."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fusion import build, images, infer
+from fusion.networks.ship import SHIP, CentralDifference, InvertibleConvolution
+
+QUICK = ("TNO/07", "TNO/19", "RoadScene/FLIR_04722", "RoadScene/FLIR_06993")
+
+
+@pytest.fixture(scope="module")
+def network(shared):
+    return build.network("ship", shared / "golden/ship/SHIP_model.pth")
+
+
+def source(shared, name):
+    dataset, stem = name.split("/")
+    return (next((shared / "data" / dataset / kind).glob(f"{stem}.*")) for kind in ("ir", "vi"))
+
+
+def levels(picture):
+    """Some of their gray pictures are stored as RGB: compare channel by channel, gray with each."""
+    return (picture if picture.ndim == 3 else picture[..., None]).astype(int)
+
+
+def assert_same_picture(network, shared, name):
+    fused = infer.fuse(network, *source(shared, name))
+    theirs = images.read(shared / f"golden/ship/{name}.png")
+    difference = np.abs(levels(fused) - levels(theirs))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 1e-3
+
+
+def test_published_size():
+    assert sum(p.numel() for p in SHIP().parameters()) == 547_509
+
+
+@pytest.mark.parametrize("name", ["TNO/19", "RoadScene/FLIR_06974", "RoadScene/FLIR_04722"])
+def test_raw_output(name, network, shared):
+    ir, vis = (images.read(path) for path in source(shared, name))
+    raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+    golden = np.load(shared / "golden/ship/raw.npz")
+    # 3e-4: the product of two spectra sums over the whole picture in float32; measured 6e-5.
+    assert np.abs(raw - golden[f"{name}/y_raw"]).max() < 3e-4
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_pictures(name, network, shared):
+    assert_same_picture(network, shared, name)
+
+
+@pytest.mark.slow
+def test_all_their_pictures(network, shared):
+    names = [f"{p.parent.name}/{p.stem}" for s in ("TNO", "RoadScene") for p in (shared / "golden/ship" / s).iterdir()]
+    assert len(names) == 26
+    for name in names:
+        assert_same_picture(network, shared, name)
+
+
+def test_central_difference_is_one_kernel():
+    """The folded kernel against the definition: cross responses, less theta times their sums, blended, plus x."""
+    torch.manual_seed(0)
+    block = CentralDifference(channels=3)
+    block.mix.data.fill_(0.7)
+    x = torch.rand(2, 3, 9, 8)
+    expected = x.clone()
+    share = torch.sigmoid(block.mix)
+    for taps, places, part in ((block.plus, block.PLUS, share), (block.diagonal, block.DIAGONAL, 1 - share)):
+        kernel = torch.zeros(3, 3, 3, 3)
+        for i, (row, column) in enumerate(places):
+            kernel[:, :, row, column] = taps[:, :, i]
+        centre = F.conv2d(x, taps.sum(2)[:, :, None, None])
+        expected = expected + part * (F.conv2d(x, kernel, padding=1) - block.THETA * centre)
+    assert torch.allclose(block(x), expected, atol=1e-6)
+
+
+def test_invertible_convolution_starts_orthogonal():
+    matrix = InvertibleConvolution(channels=8).matrix()
+    assert torch.allclose(matrix @ matrix.T, torch.eye(8), atol=1e-5)

@@ -1,0 +1,33 @@
+"""scripts/benchmark.py: every benchmark of the table runs, on a small scale; speed itself is not tested here."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def main(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    spec = importlib.util.spec_from_file_location("benchmark", SCRIPTS / "benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_loader(main, tmp_path, capsys):
+    small = ["--patches", "20", "--rounds", "1", "--seconds", "0.02", "--folder", str(tmp_path)]
+    assert main(["loader", *small]) == 0
+    out = capsys.readouterr().out
+    assert "1.0x  a loop, file opened for every pair" in out
+    assert "our loader, stacked h5" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_benchmark_is_refused(main, capsys):
+    with pytest.raises(SystemExit):
+        main(["lodaer"])
+    assert "choose from" in capsys.readouterr().err
