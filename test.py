@@ -23,33 +23,42 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-import fusion.metrics
-from fusion import __version__, build, config, images, infer, report
+from fusion import __version__, build, config, images, infer, metrics, report
 from fusion.config import ModelOptions, TestOptions
+from fusion.memory import keep_freed_memory
 from fusion.registry import UnknownName
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    keep_freed_memory()
     try:
-        options = config.load(args.opt, args.overrides, TestOptions)
-        plan = build.comparison(options, args.opt)
-        device = build.device(options.device)
-        journal = Journal(options.out, fresh=args.fresh)
-    except (ValueError, UnknownName, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    try:
-        results = compare(plan, options, device, journal)
-        write_results(plan, options, results)
+        try:
+            options = config.load(args.opt, args.overrides, TestOptions)
+            plan = build.comparison(options, args.opt)
+            device = build.device(options.device)
+            journal = Journal(options.out, fresh=args.fresh)
+        except (ValueError, UnknownName, OSError) as error:
+            return stop(2, f"error: {in_one_line(error)}")
+        try:
+            results = compare(plan, options, device, journal)
+            write_results(plan, options, results)
+            tables = report.write(options.out)
+        except OSError as error:
+            return stop(2, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {len(journal.records)} pictures are kept; the same command continues", file=sys.stderr)
-        return 130
-    except OSError as error:
-        print(f"error: {error}; finished pictures are kept, the same command continues", file=sys.stderr)
-        return 2
-    print(f"\n{report.write(options.out)}\n\nAll of it: {options.out / 'index.html'}")
+        return stop(130, "interrupted: finished pictures are kept, the same command continues")
+    print(f"\n{tables}\n\nAll of it: {options.out / 'index.html'}")
     return 1 if results.failures else 0
+
+
+def stop(status: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def in_one_line(error: Exception | str) -> str:
+    return " ".join(str(error).split())
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -67,25 +76,29 @@ class Journal:
     """Finished pictures, one JSON line each; a line cut by a crash is skipped."""
 
     def __init__(self, out: Path, *, fresh: bool):
-        out.mkdir(parents=True, exist_ok=True)
         self.path = out / ".progress.jsonl"
         self.records: dict[tuple[str, str, str], dict] = {}
-        if fresh:
-            self.path.unlink(missing_ok=True)
-        self.path.touch()
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                self.path.unlink(missing_ok=True)
+            self._append("")
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            if text and not text.endswith("\n"):
+                self._append("\n")  # after a cut line
+        except OSError as error:
+            raise OSError(f"out: cannot write in {out}: {error.strerror}; choose a folder with out=FOLDER") from error
+        for line in text.splitlines():
             try:
                 record = json.loads(line)
                 self.records[record["dataset"], record["model"], record["image"]] = record
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue
-        if not self.path.read_bytes().endswith(b"\n"):
-            self._append("\n")  # after a cut line
 
     def find(self, dataset: str, model: str, image: str, key: str, picture: Path) -> dict | None:
         """The record of a picture that was made under the same key and has not been touched since."""
         record = self.records.get((dataset, model, image))
-        if record and record["key"] == key and record["picture"] == stamp(picture):
+        if record and record.get("key") == key and record.get("picture") == stamp(picture):
             return record
         return None
 
@@ -107,10 +120,10 @@ def stamp(path: Path) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns]
 
 
-def model_key(model: ModelOptions, options: TestOptions) -> str:
-    """All that decides a picture and its scores, but for the source files."""
+def model_key(model: ModelOptions, options: TestOptions, chosen: dict) -> str:
+    """All that decides a picture and its scores, but for the source files and the code between two versions."""
     weights = hashlib.sha256(model.weights.read_bytes()).hexdigest() if model.weights else None
-    parts = [__version__, model.name, model.options, weights, options.output, options.metrics.model_dump()]
+    parts = [__version__, model.name, model.options, weights, options.output, options.metrics.profile, list(chosen)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -123,35 +136,32 @@ class Results:
     failures: list[dict] = field(default_factory=list)
 
     def fail(self, dataset: str, image: str, model: str, error: Exception | str) -> None:
-        self.failures.append({"dataset": dataset, "image": image, "model": model, "error": str(error)})
+        failure = {"dataset": dataset, "image": image, "model": model, "error": in_one_line(error)}
+        if failure not in self.failures:
+            self.failures.append(failure)
 
 
 def compare(plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal) -> Results:
     """Fuse and score every pair of every data set with every model; a pair that fails is listed, not fatal."""
-    keys = {model.row: model_key(model, options) for model in plan.models}
     results = Results()
     total = sum(len(d.pairing.pairs) * len(models_for(plan, d)) for d in plan.datasets)
-    with tqdm(total=total, unit="picture", dynamic_ncols=True) as bar:
+    with tqdm(total=total, unit="picture", dynamic_ncols=True, disable=None) as bar:
         for dataset in plan.datasets:
-            task = dataset.options.task
-            networks = {
-                m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models_for(plan, dataset)
-            }
+            name, task = dataset.options.name, dataset.options.task
+            models = models_for(plan, dataset)
+            keys = {m.row: model_key(m, options, plan.metrics) for m in models}
+            networks = {m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models}
             for line in dataset.pairing.report():
-                results.fail(dataset.options.name, "-", "all models", line)
+                results.fail(name, "-", "all models", line)
             for pair in dataset.pairing.pairs:
                 scorer = Scorer(dataset.options, pair, options, plan.metrics, journal)
                 for row, network in networks.items():
-                    bar.set_description(f"{dataset.options.name} {pair.name} {row}")
-                    if scorer.unreadable is None:
-                        try:
-                            results.records.append(scorer.score(network, row, keys[row]))
-                        except PairError as error:
-                            if scorer.unreadable is None:
-                                results.fail(dataset.options.name, pair.name, row, error)
+                    bar.set_description(f"{name} {pair.name} {row}")
+                    try:
+                        results.records.append(scorer.score(network, row, keys[row]))
+                    except PairError as error:
+                        results.fail(name, pair.name, row if scorer.sources else "all models", error)
                     bar.update()
-                if scorer.unreadable is not None:
-                    results.fail(dataset.options.name, pair.name, "all models", scorer.unreadable)
     return results
 
 
@@ -166,24 +176,25 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: images.Pair, options: TestOptions, metrics: dict, journal: Journal):
+    def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal):
         self.dataset, self.pair, self.options = dataset, pair, options
-        self.metrics, self.journal = metrics, journal
+        self.metrics, self.journal = chosen, journal
         self.sources: tuple | None = None
-        self.unreadable: Exception | None = None
 
     def score(self, network, row: str, model_key: str) -> dict:
         """The record of this pair under this model: an old one that still holds, or a new one."""
         picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
-        key = f"{model_key} {self.dataset.task} {stamp(self.pair.ir)} {stamp(self.pair.vis)}"
+        sources = " ".join(f"{path} {stamp(path)}" for path in (self.pair.ir, self.pair.vis))
+        key = f"{model_key} {self.dataset.task} {sources}"
         if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
             return old
         ir, vis, ir_levels, vis_levels = self.read()
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
-        saved = images.grey_levels(images.read(picture))
+        scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        scores = {name: measured(metric, saved, ir_levels, vis_levels) for name, metric in self.metrics.items()}
+        # nan where a metric is not defined for so small a picture
+        scores = {name: m.measure(scene) if m.fits(scene.shape) else math.nan for name, m in self.metrics.items()}
         record = {**names, "key": key, "picture": stamp(picture), "seconds": seconds, "scores": scores}
         self.journal.add(record)
         return record
@@ -195,7 +206,6 @@ class Scorer:
                 ir, vis = images.read(self.pair.ir), images.read(self.pair.vis)
                 infer.check_sizes(ir, vis)
             except (ValueError, OSError) as error:
-                self.unreadable = error
                 raise PairError(error) from error
             self.sources = (ir, vis, images.grey_levels(ir), images.grey_levels(vis))
         return self.sources
@@ -208,15 +218,10 @@ class Scorer:
             return fused, time.perf_counter() - start
         except ValueError as error:
             raise PairError(error) from error
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "memory" not in str(error):
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
                 raise
             raise PairError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
-
-
-def measured(metric, fused, ir, vis) -> float:
-    """The score, or nan where the metric is not defined for so small a picture."""
-    return metric(fused, ir, vis) if min(fused.shape) >= metric.smallest else math.nan
 
 
 # --- the tables -----------------------------------------------------------------------------------------------------
@@ -260,4 +265,5 @@ def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, r
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="replace")  # arrows, on a terminal that has none
     sys.exit(main())

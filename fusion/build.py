@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import fusion.metrics
-import fusion.networks  # noqa: F401 -- registers the networks
+import fusion.networks  # registers the networks
 from fusion import weights
 from fusion.config import DatasetOptions, ModelOptions, TestOptions
 from fusion.images import Pairing, pair_folders
@@ -29,10 +29,14 @@ def network(name: str, weight_file: str | Path | None = None, options: dict | No
     stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
     if stated_name not in (None, name):
         raise ValueError(f"{weight_file} holds weights of {stated_name}, not of {name}")
-    built = NETWORKS.build(name, {**cls.task_options.get(task, {}), **stated_options, **(options or {})})
+    if weight_file and not cls.learned:
+        raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
+    all_options = {**cls.task_options.get(task, {}), **stated_options, **(options or {})}
+    try:
+        built = NETWORKS.build(name, all_options)
+    except (RuntimeError, ArithmeticError) as error:  # sizes of 0 or less, mostly
+        raise ValueError(f"network '{name}' cannot be built with {all_options}: {error}") from error
     if weight_file:
-        if not cls.learned:
-            raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
         weights.load(built, weight_file)
     return built.eval()
 
@@ -79,7 +83,8 @@ def comparison(options: TestOptions, config: str | Path = "config") -> Compariso
         except (ValueError, UnknownName, OSError) as error:
             raise ValueError(f"{config}: models[{i}]: {error}") from error
         if reason:
-            skipped[model.row] = reason
+            where = f" on {', '.join(model.datasets)}" if model.datasets else ""
+            skipped[model.row + where] = reason
         else:
             models.append(model)
     if not models:
@@ -99,7 +104,8 @@ def _check_model(model: ModelOptions) -> str | None:
     if not model.weights.is_file():
         reason = (
             f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
-            f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file (README, Weights)"
+            f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file "
+            "(README, Weights)"
         )
         if model.optional:
             return reason

@@ -7,19 +7,35 @@ Only plain YAML is read (`safe_load`): a file cannot run code. Options are pydan
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 Task = Literal["infrared-visible", "medical"]
 Output = Literal["gray", "colour"]
 
 
+NO_FOLDER = '/\\:*?"<>|'
+
+
 def _folder_name(name: str) -> str:
-    if not name or name in (".", "..") or any(c in name for c in '/\\:*?"<>|') or name.startswith("."):
-        raise ValueError(f"'{name}' names a folder of the results: no / \\ : * ? \" < > | and no leading dot")
+    if not name or any(c in name for c in NO_FOLDER) or name.startswith(".") or not name.isprintable():
+        raise ValueError(f"{name!r} names a folder of the results: none of {NO_FOLDER} and no leading dot")
     return name
 
 
@@ -41,7 +57,7 @@ class ModelOptions(Options):
     """Constructor arguments."""
     label: FolderName | None = None
     """Row and folder name; default: the network's name."""
-    datasets: list[str] | None = None
+    datasets: Annotated[list[str], Field(min_length=1)] | None = None
     """Run on these data sets only; default: on all."""
     optional: bool = False
     """Skip the row, and say so, where the weight file is not there, instead of stopping."""
@@ -64,7 +80,7 @@ class DatasetOptions(Options):
 
 class MetricOptions(Options):
     profile: str = "cddfuse"
-    names: list[str] | None = None
+    names: Annotated[list[str], Field(min_length=1)] | None = None
     """Default: all of the profile."""
 
 
@@ -86,7 +102,7 @@ class TestOptions(Options):
         for model in self.models:
             for name in model.datasets or []:
                 if name not in names:
-                    raise ValueError(f"model '{model.row}' asks for the data set '{name}'; there are: {', '.join(names)}")
+                    raise ValueError(f"model '{model.row}' asks for data set '{name}'; there are: {', '.join(names)}")
         for name in names:
             rows = [m.row for m in self.models if m.datasets is None or name in m.datasets]
             _refuse_twice(rows, f"model on {name}", "give one a label")
@@ -98,6 +114,109 @@ def _refuse_twice(names: list[str], what: str, remedy: str) -> None:
         # Names become folders; some file systems do not tell upper from lower case.
         if [n.lower() for n in names].count(name.lower()) > 1:
             raise ValueError(f"two entries called '{name}' ({what}): {remedy}")
+
+
+def _length(value: int | str) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[1-9]\d* (steps?|epochs?)", value):
+        return value
+    raise ValueError(f"{value!r} is no length: expected steps (5000) or epochs ('40 epochs')")
+
+
+class NamedOptions(Options):
+    """Something registered, by name, and its constructor arguments."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class ObjectiveOptions(NamedOptions):
+    weights: dict[str, float]
+    """One for every term."""
+
+
+class ClipOptions(Options):
+    norm: PositiveFloat
+    """Largest L2 norm of each part's gradient."""
+
+
+Length = Annotated[int | str, AfterValidator(_length)]
+"""Steps (5000) or epochs ("40 epochs")."""
+
+
+class PhaseOptions(Options):
+    name: str
+    length: Length
+    objective: ObjectiveOptions
+    trains: list[str] | None = None
+    """Parts of the network; default: those of the objective."""
+    clip: ClipOptions | None = None
+
+
+class RateOptions(NamedOptions):
+    """A schedule of torch or timm by class name, run by each part on its own count."""
+
+    lr: PositiveFloat
+    unit: Literal["step", "epoch"] = "step"
+    """What the schedule's options count."""
+    floor: NonNegativeFloat = 0
+    warmup: NonNegativeInt = 0
+    """Steps of linear rise."""
+
+
+class DataOptions(NamedOptions):
+    batch_size: PositiveInt
+    """Of all processes together, per step; with accumulation, per backward pass."""
+    workers: NonNegativeInt = 2
+    """Reading threads."""
+
+
+class ValidationOptions(Options):
+    every: NonNegativeInt = 1000
+    """Steps; 0: at the end only."""
+    datasets: Annotated[list[DatasetOptions], Field(min_length=1)]
+    limit: PositiveInt | None = None
+    """Evenly spread pairs of each data set; default: all."""
+    metrics: MetricOptions = MetricOptions()
+    best: str = "VIF"
+    """The metric that `best.pt` is best by, in the metric's own direction."""
+    pictures: NonNegativeInt = 3
+    """How many pairs are pictured."""
+
+
+class TrainOptions(Options):
+    """What `train.py` does."""
+
+    name: FolderName
+    network: NamedOptions
+    weights: Path | None = None
+    """Start from these instead of from scratch."""
+    data: DataOptions
+    phases: list[PhaseOptions]
+    optimizer: NamedOptions = NamedOptions(name="adam")
+    """By timm's name."""
+    rate: RateOptions
+    seed: NonNegativeInt = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the device computes in it, else fp32. Losses are always fp32."""
+    device: str = "auto"
+    accumulation: PositiveInt = 1
+    """Backward passes per step."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of averaged weights, which are then validated and delivered."""
+    compile: bool = False
+    checkpointing: bool = False
+    """Compute activations twice to store fewer: slower, for small cards."""
+    log_every: PositiveInt = 20
+    save_every: PositiveInt = 1000
+    keep: PositiveInt = 3
+    """Checkpoints."""
+    patience: PositiveInt = 20
+    """Steps in a row with a loss that is not finite before giving up."""
+    validation: ValidationOptions | None = None
+    deliver: Literal["last", "best"] = "last"
+    """Which weights become models/NAME.safetensors."""
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -112,7 +231,7 @@ def load(path: str | Path, overrides: list[str], model: type[Model]) -> Model:
     """
     data = read_yaml(path)
     for override in overrides:
-        _override(data, override)
+        data = _override(data, override)
     return check(data, model, path)
 
 
@@ -121,7 +240,8 @@ def check(data: dict, model: type[Model], path: str | Path) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = error.errors()
+        # An unknown key first: a key that is missing may be the same one, misspelt.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ValueError(f"{path}: {_explain(problems[0], model)}{more}") from error
 
@@ -137,27 +257,35 @@ def read_yaml(path: str | Path) -> dict:
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file: expected YAML in UTF-8") from None
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506 -- a SafeLoader
+        data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {_yaml_problem(error, text)}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        raise ValueError(f"{path}: expected `key: value` lines, found {found}")
     return data
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, of which YAML would silently keep the last."""
+    """SafeLoader that refuses a key given twice, of which YAML would silently keep the last, and reads 1e-4 as a
+    number, as YAML 1.2 does and 1.1 does not."""
 
-    def construct_mapping(self, node, deep=False):
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key_node, yaml.ScalarNode):
                 if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
+                    raise yaml.composer.ComposerError(
                         None, None, f"the key '{key_node.value}' is given twice", key_node.start_mark
                     )
                 seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
@@ -175,33 +303,30 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
     return f"{where}: {problem}"
 
 
-def _override(data: dict, override: str) -> None:
+def _override(data: dict, override: str) -> dict:
     keys, equals, text = override.partition("=")
     if not equals or not keys:
         raise ValueError(f"'{override}' is no override: expected key.key=value")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"'{override}': the value is not YAML: {_yaml_problem(error, text)}") from error
-    *path, last = keys.split(".")
-    place: Any = data
-    for key in path:
-        if isinstance(place, dict):
-            place = place.setdefault(key, {})
-        else:
-            place = place[_index(place, key, override)]
+    return _replaced(data, keys.split("."), value, override)
+
+
+def _replaced(place: Any, keys: list[str], value: Any, override: str) -> Any:
+    """A copy of `place` with `value` at `keys`; a copy, because a YAML alias puts one object in several places."""
+    if not keys:
+        return value
+    key, *rest = keys
     if isinstance(place, dict):
-        place[last] = value
-    else:
-        place[_index(place, last, override)] = value
-
-
-def _index(place: Any, key: str, override: str) -> int:
+        return {**place, key: _replaced(place.get(key, {}), rest, value, override)}
     if not isinstance(place, list):
         raise ValueError(f"'{override}': '{key}' is below a plain value, {place!r}; there is nothing to set")
-    if not key.isdigit() or int(key) >= len(place):
-        raise ValueError(f"'{override}': '{key}' is no place in a list of {len(place)}: expected 0 to {len(place) - 1}")
-    return int(key)
+    if not key.isdecimal() or int(key) >= len(place):
+        raise ValueError(f"'{override}': '{key}' is no place in a list of {len(place)}; places count from 0")
+    i = int(key)
+    return [*place[:i], _replaced(place[i], rest, value, override), *place[i + 1 :]]
 
 
 def _explain(problem: dict, model: type[BaseModel]) -> str:
@@ -215,7 +340,7 @@ def _explain(problem: dict, model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{_place(loc[:-1])}the key '{loc[-1]}' is missing"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "value_error" else f", got {problem['input']!r}"
+    got = "" if problem["type"] == "value_error" else f", got {reprlib.repr(problem['input'])}"
     return f"{_place(loc)}{message[:1].lower() + message[1:]}{got}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,10 @@ import cv2
 import numpy as np
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
+
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # formats that keep 16 bits
+OPENCV_LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and 4 keep getLogLevel and setLogLevel
+PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk of every PNG and its checksum
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
@@ -42,36 +46,44 @@ def _decode(data: bytes) -> np.ndarray | None:
     """OpenCV's decoder without its chatter on stderr; None where it gives up."""
     if not data:
         return None
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = OPENCV_LOG.getLogLevel()
+    OPENCV_LOG.setLogLevel(0)  # silent
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        OPENCV_LOG.setLogLevel(level)
 
 
 def _refuse_truncated(path: str | Path, data: bytes) -> None:
     """OpenCV 4 fills the missing half of a cut PNG or JPEG with gray and says nothing; so look for the end marks."""
-    png = data.startswith(b"\x89PNG") and b"IEND" not in data[-64:]
+    png = data.startswith(b"\x89PNG") and PNG_END not in data
     # In JPEG's entropy-coded data 0xFF is followed by 0x00, so an end mark after the last scan header is the real one.
     jpeg = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     if png or jpeg:
-        raise ValueError(f"{path} is truncated: the file ends before its picture does ({len(data)} bytes); fetch it again")
+        raise ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
 
 
 def write(path: str | Path, image: np.ndarray) -> None:
     """Write (H, W) or (H, W, 3) RGB, uint8 or uint16, in the format of the suffix; the whole file or none of it.
 
-    Raises ValueError for a suffix that cannot be written, OSError where the disk or the folder refuses.
+    uint16 goes into PNG and TIFF only. Raises ValueError for a suffix or an array that cannot be written, OSError where
+    the disk or the folder refuses.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(SUFFIXES)}")
-    ok, data = cv2.imencode(path.suffix, image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    check_shape(image, str(path))
+    # OpenCV would cut other types to 0..255 without a word.
+    if image.dtype != np.uint8 and not (image.dtype == np.uint16 and suffix in DEEP_SUFFIXES):
+        raise ValueError(
+            f"{path}: cannot write {image.dtype} samples as '{suffix}': expected uint8, or uint16 in PNG and TIFF"
+        )
+    ok, data = cv2.imencode(suffix, image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
-        raise ValueError(f"{path}: {image.dtype} {image.shape} cannot be written as '{path.suffix}'")
+        raise ValueError(f"{path}: {image.dtype} {image.shape} cannot be written as '{suffix}'")
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(data)
 
@@ -92,7 +104,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         # Anything may have stopped the block, Ctrl-C included: no half-written file stays behind.
-        if unfinished.exists():
+        with suppress(OSError):
             unfinished.unlink()
 
 
@@ -109,7 +121,8 @@ def to_float(image: np.ndarray) -> np.ndarray:
     if image.dtype.kind != "f":
         raise ValueError(f"expected uint8, uint16 or float samples, got {image.dtype}")
     if image.size and not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(f"expected float samples in [0, 1], got {image.min():.4g} to {image.max():.4g}: scale them first")
+        found = f"{image.min():.4g} to {image.max():.4g}"
+        raise ValueError(f"expected float samples in [0, 1], got {found}: scale them first")
     return image.astype(np.float32)
 
 

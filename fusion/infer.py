@@ -36,11 +36,18 @@ def fuse(
         The source of colour is the visible image; for `medical` pairs, whose anatomical image is gray, the other one.
     Returns uint8 (H, W) or (H, W, 3) RGB. Raises ValueError for pairs that cannot be fused, OSError for files.
     """
+    _refuse_unknown("output", output, ("gray", "colour"))
+    _refuse_unknown("task", task, ("infrared-visible", "medical"))
     ir, vis = as_array(ir, "ir"), as_array(vis, "vis")
     check_pair(network, ir, vis)
     ir_plane, vis_plane = input_planes(network, ir, vis, task)
     fused = run(network, ir_plane, vis_plane)
     return finish(network, fused, colour_source(ir, vis, task) if output == "colour" else None)
+
+
+def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")
 
 
 def as_array(picture: Picture, what: str) -> np.ndarray:
@@ -55,8 +62,10 @@ def as_array(picture: Picture, what: str) -> np.ndarray:
         if picture.ndim == 3 and picture.shape[0] in (1, 3):
             picture = picture[0] if picture.shape[0] == 1 else picture.permute(1, 2, 0)
         elif picture.ndim != 2:
-            raise ValueError(f"{what} is a tensor of shape {shape}: expected (H, W), (C, H, W) or (1, C, H, W), C = 1 or 3")
-        picture = picture.numpy()
+            raise ValueError(f"{what} is a tensor of shape {shape}: expected (H, W) or ([1,] C, H, W) with C = 1 or 3")
+        # NumPy knows no bfloat16.
+        picture = picture.float() if picture.is_floating_point() else picture
+    picture = np.asarray(picture)
     images.check_shape(picture, what)
     return picture
 
@@ -98,14 +107,15 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    was_training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         with torch.inference_mode():
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             return network.raw(ir, vis)[0, 0].float().cpu().numpy()
     finally:
-        network.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def stretch(fused: np.ndarray) -> np.ndarray:

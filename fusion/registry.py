@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Iterable
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 
 class UnknownName(LookupError):
@@ -52,25 +55,56 @@ class Registry(dict):
     def check(self, name: str, options: dict) -> None:
         """Hold `options` against the signature of `name`'s constructor, building nothing.
 
-        Raises UnknownName for the name, ValueError for an option that the constructor does not take or one it
-        needs and did not get.
+        Raises UnknownName for the name, ValueError for an option that the constructor does not take, one that it
+        needs and did not get, or one whose value is not of the annotated type.
         """
-        parameters = inspect.signature(self[name]).parameters
-        for key in options:
+        parameters = _named_parameters(self[name])
+        for key, value in options.items():
             if key not in parameters:
                 known = ", ".join(parameters) or "no options"
-                raise ValueError(
-                    f"{self.kind} '{name}' takes no option '{key}'. It takes: {known}.{did_you_mean(key, parameters)}"
-                )
+                hint = did_you_mean(str(key), parameters)
+                raise ValueError(f"{self.kind} '{name}' takes no option '{key}'. It takes: {known}.{hint}")
+            if not _fits(value, wanted := parameters[key].annotation):
+                raise ValueError(f"{self.kind} '{name}': {key} must be {_in_words(wanted)}; got {value!r}")
         for key, parameter in parameters.items():
-            variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-            if parameter.default is parameter.empty and not variadic and key not in options:
+            if parameter.default is parameter.empty and key not in options:
                 raise ValueError(f"{self.kind} '{name}' needs the option '{key}'")
 
     def build(self, name: str, options: dict | None = None):
         """`self[name](**options)` after `check`."""
         self.check(name, options or {})
         return self[name](**(options or {}))
+
+
+def _named_parameters(thing: Callable) -> dict[str, inspect.Parameter]:
+    """The parameters with names of their own; `*args, **kwargs` (nn.Module's) promise nothing."""
+    try:
+        signature = inspect.signature(thing, eval_str=True)
+    except NameError:  # an annotation that is imported for type checkers only
+        signature = inspect.signature(thing)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: p for name, p in signature.parameters.items() if p.kind not in variadic}
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether `value` is of the annotated type. Looks at plain types and unions of them; any other fits."""
+    if get_origin(wanted) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(wanted))
+    if get_origin(wanted) is Literal:
+        return value in get_args(wanted)
+    if wanted is float:
+        return type(value) in (int, float)  # bool is an int to Python, not to a user
+    if wanted is str:
+        return isinstance(value, (str, os.PathLike))
+    return type(value) is wanted if wanted in (bool, int, NoneType) else True
+
+
+def _in_words(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(str, get_args(wanted)))}"
+    if get_origin(wanted) in (Union, UnionType):
+        return " or ".join(map(_in_words, get_args(wanted)))
+    return "none" if wanted is NoneType else wanted.__name__
 
 
 NETWORKS = Registry("network")

@@ -16,12 +16,27 @@ ARROWS = {True: "↑", False: "↓", None: ""}
 
 
 def write(out: Path) -> str:
-    """Write `summary.md` and `index.html` next to `out/summary.json`; returns the tables as plain text."""
+    """Write `summary.md` and `index.html` next to `out/summary.json`; returns the tables as plain text.
+
+    Raises OSError where a file cannot be read or written.
+    """
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     markdown = "\n\n".join([_heading(summary), *(_markdown(d, summary) for d in summary["datasets"]), *_notes(summary)])
-    (out / "summary.md").write_text(markdown + "\n", encoding="utf-8")
-    (out / "index.html").write_text(_page(summary, out), encoding="utf-8")
+    _write(out / "summary.md", markdown + "\n")
+    _write(out / "index.html", _page(summary, out))
     return "\n\n".join([*(_text(d, summary) for d in summary["datasets"]), *_notes(summary)])
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 # --- cells ----------------------------------------------------------------------------------------------------------
@@ -58,7 +73,11 @@ def _seconds(value: float | None) -> str:
 
 
 def _heading(summary: dict) -> str:
-    return f"# Fused pictures compared\n\nMetrics: profile `{summary['profile']}`, means over images; best value in bold."
+    return f"# Fused pictures compared\n\n{_legend(summary)}"
+
+
+def _legend(summary: dict) -> str:
+    return f"Metrics of profile {summary['profile']}, means over images (seconds: median); best in bold."
 
 
 def _title(dataset: dict) -> str:
@@ -69,11 +88,11 @@ def _notes(summary: dict) -> list[str]:
     notes = [f"Not run: {row}: {reason}" for row, reason in summary["skipped"].items()]
     for dataset in summary["datasets"]:
         for row in dataset["rows"]:
+            where = f"{dataset['name']}, {row['model']}"
             if row["images"] != dataset["pairs"]:
-                notes.append(f"{dataset['name']}, {row['model']}: means over {row['images']} of {dataset['pairs']} pairs.")
+                notes.append(f"{where}: means over {row['images']} of {dataset['pairs']} pairs.")
             notes += [
-                f"† {dataset['name']}, {row['model']}: {name} is undefined on {n} of {row['images']} pictures, "
-                "which its mean leaves out."
+                f"† {where}: {name} is undefined on {n} of {row['images']} pictures, which its mean leaves out."
                 for name, n in row["undefined"].items()
             ]
     if summary["failures"]:
@@ -123,7 +142,7 @@ img { width: 100%; display: block; }
 
 def _page(summary: dict, out: Path) -> str:
     parts = ["<h1>Fused pictures compared</h1>"]
-    parts.append(f"<p>Metrics: profile {html.escape(summary['profile'])}, means over images; best in bold.</p>")
+    parts.append(f"<p>{html.escape(_legend(summary))}</p>")
     pictures = _pictures(out)
     for dataset in summary["datasets"]:
         parts.append(f"<h2>{html.escape(_title(dataset))}</h2>{_html_table(dataset, summary)}")

@@ -1,0 +1,7 @@
+"""What the networks learn from, one file per method; importing this package registers every objective."""
+
+from fusion.objectives.base import Batch, Objective
+from fusion.objectives.cddfuse import CDDFuseFusion, CDDFuseReconstruction
+from fusion.objectives.ship import SHIPObjective
+
+__all__ = ["Batch", "CDDFuseFusion", "CDDFuseReconstruction", "Objective", "SHIPObjective"]

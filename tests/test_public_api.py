@@ -1,0 +1,105 @@
+"""`import fusion`: load, fuse, evaluate, as the README shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import fusion
+from fusion import images, metrics, weights
+from fusion.networks import CDDFuse
+
+SMALL = {"dim": 8, "heads": 2, "blocks": 1}
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Paths and arrays of a pair: 16-bit gray infrared, coloured visible."""
+    rng = np.random.default_rng(0)
+    ir = rng.integers(0, 65536, (64, 72), np.uint16)
+    vis = rng.integers(0, 256, (64, 72, 3), np.uint8)
+    images.write(tmp_path / "ir.tif", ir)
+    images.write(tmp_path / "vis.png", vis)
+    return (tmp_path / "ir.tif", tmp_path / "vis.png"), (ir, vis)
+
+
+def test_load_fuse_evaluate(pair):
+    paths, arrays = pair
+    network = fusion.load("cpfusion")
+    assert not network.training
+    picture = fusion.fuse(network, *paths)
+    assert (picture.dtype, picture.shape) == (np.uint8, (64, 72, 3))
+    np.testing.assert_array_equal(picture, fusion.fuse(network, *map(str, paths)))
+    np.testing.assert_array_equal(picture, fusion.fuse(network, *arrays))
+    assert fusion.fuse(network, *paths, output="gray").shape == (64, 72)
+    scores = fusion.evaluate(picture, *paths)
+    assert list(scores) == list(metrics.profile("cddfuse"))
+    assert scores == fusion.evaluate(picture, *arrays)
+    assert all(np.isfinite(list(scores.values())))
+
+
+def test_options_and_weights(tmp_path):
+    assert fusion.load("cpfusion", levels=3, merge=False).levels == 3
+    torch.manual_seed(0)
+    network = CDDFuse(**SMALL)
+    weights.save(tmp_path / "x.safetensors", network, name="cddfuse", options=SMALL)
+    loaded = fusion.load("cddfuse", tmp_path / "x.safetensors")
+    assert torch.equal(loaded.encoder.embed.weight, network.encoder.embed.weight)
+    assert fusion.load("cddfuse", str(tmp_path / "x.safetensors"), skip="none").skip == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (("cdfuse",), {}, LookupError, "No network named 'cdfuse'. Known: .* Did you mean 'cddfuse'"),
+        (("cpfusion",), {"levls": 3}, ValueError, "takes no option 'levls'.* Did you mean 'levels'"),
+        (("cpfusion",), {"levels": "3"}, ValueError, "network 'cpfusion': levels must be int; got '3'"),
+        (("cpfusion",), {"merge": "no"}, ValueError, "network 'cpfusion': merge must be bool; got 'no'"),
+        (("cpfusion",), {"base": "max"}, ValueError, r"base must be one of CC\+MAX, CC, MAX; got 'max'"),
+        (("cddfuse",), {"dim": -8}, ValueError, "network 'cddfuse' cannot be built with {'dim': -8}"),
+        (("cddfuse",), {"heads": 0}, ValueError, "network 'cddfuse' cannot be built with {'heads': 0}"),
+        (("cddfuse", "nowhere.pth"), {}, FileNotFoundError, r"nowhere.pth is not there \(looked in "),
+        (("average", __file__), {}, ValueError, "average is rule-based and takes no weights"),
+    ],
+)
+def test_load_refuses_in_one_line(arguments, options, error, message):
+    with pytest.raises(error, match=f"^.*{message}") as caught:
+        fusion.load(*arguments, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_fuse_refuses(pair, tmp_path):
+    paths, (ir, vis) = pair
+    network = fusion.load("average")
+    with pytest.raises(ValueError, match="ir is 64x72 but vis is 63x72"):
+        fusion.fuse(network, ir, vis[1:])
+    with pytest.raises(FileNotFoundError):
+        fusion.fuse(network, tmp_path / "nowhere.png", paths[1])
+    with pytest.raises(ValueError, match="output must be one of gray, colour"):
+        fusion.fuse(network, ir, vis, output="color")
+
+
+def test_evaluate_scores_the_8_bit_luminance(pair):
+    _, (ir, vis) = pair
+    fused = np.random.default_rng(1).integers(0, 256, (64, 72), np.uint8)
+    expected = metrics.evaluate(*map(images.grey_levels, (fused, ir, vis)))
+    assert fusion.evaluate(fused, ir, vis) == expected
+    assert fusion.evaluate(fused / 255, ir, vis, profile="cddfuse") == expected
+    assert fusion.evaluate(torch.from_numpy(fused), ir, vis) == expected
+
+
+def test_evaluate_refuses(pair):
+    _, (ir, vis) = pair
+    with pytest.raises(LookupError, match="No metric profile named 'cdfuse'"):
+        fusion.evaluate(ir, ir, vis, profile="cdfuse")
+    with pytest.raises(ValueError, match="fused is 63x72 but ir is 64x72"):
+        fusion.evaluate(ir[1:], ir, vis)
+    with pytest.raises(ValueError, match="VIF needs at least 41x41 pixels, got 40x72"):
+        fusion.evaluate(ir[:40], ir[:40], vis[:40])
+    with pytest.raises(ValueError, match="scale them first"):
+        fusion.evaluate(ir.astype(float), ir, vis)
+
+
+def test_version():
+    assert fusion.__version__.count(".") == 2

@@ -1,0 +1,381 @@
+"""Weight files: ours round-trip, the authors' load as they are, and nothing else gets in or is run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from fusion import build, weights
+from fusion.networks import SHIP, CDDFuse, Network
+
+SMALL = {"dim": 8, "heads": 2, "blocks": 1}
+
+
+@pytest.fixture(scope="module")
+def cddfuse() -> CDDFuse:
+    torch.manual_seed(0)
+    return CDDFuse(**SMALL)
+
+
+@pytest.fixture(scope="module")
+def ship() -> SHIP:
+    torch.manual_seed(0)
+    return SHIP(channels=4, interactions=1)
+
+
+def fresh(**changes) -> CDDFuse:
+    torch.manual_seed(1)
+    return CDDFuse(**{**SMALL, **changes})
+
+
+def same(a: Network, b: Network) -> bool:
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# The authors' names of the parts of a block; restormer blocks and base blocks differ.
+RESTORMER = {
+    "attention.temperature": "attn.temperature",
+    "attention.qkv": "attn.qkv",
+    "attention.local": "attn.qkv_dwconv",
+    "attention.project": "attn.project_out",
+    "feed_forward.expand": "ffn.project_in",
+    "feed_forward.local": "ffn.dwconv",
+    "feed_forward.project": "ffn.project_out",
+}
+BASE = {
+    "attention.temperature": "attn.scale",
+    "attention.qkv": "attn.qkv1",
+    "attention.local": "attn.qkv2",
+    "attention.project": "attn.proj",
+    "feed_forward.expand": "mlp.project_in",
+    "feed_forward.local": "mlp.dwconv",
+    "feed_forward.project": "mlp.project_out",
+}
+TOP = {
+    "encoder.embed": "patch_embed.proj",
+    "encoder.blocks": "encoder_level1",
+    "encoder.base": "baseFeature",
+    "encoder.detail": "detailFeature",
+    "decoder.blocks": "encoder_level2",
+    "decoder.reduce": "reduce_channel",
+    "decoder.head": "output",
+}
+PARTS = {
+    "encoder": "DIDF_Encoder",
+    "decoder": "DIDF_Decoder",
+    "base_fusion": "BaseFuseLayer",
+    "detail_fusion": "DetailFuseLayer",
+}
+
+
+def authors_format(network: CDDFuse, prefix: str = "") -> dict[str, dict]:
+    """The checkpoint that the authors' program would have saved of `network`."""
+    checkpoint: dict[str, dict] = {name: {} for name in PARTS.values()}
+    for ours, tensor in network.state_dict().items():
+        for mine, theirs in (RESTORMER if ".blocks." in ours else BASE).items():
+            key = ours.replace(mine, theirs)
+            if key != ours:
+                break
+        key = re.sub(r"(norm\d)\.", r"\1.body.", key)
+        key = key.replace("nodes.", "net.").replace(".mix.", ".shffleconv.")
+        for step, number in (("expand", 0), ("local", 3), ("project", 5)):
+            key = re.sub(rf"\.(phi|rho|eta)\.{step}", rf".theta_\1.bottleneckBlock.{number}", key)
+        part = ours.split(".")[0]
+        for mine, theirs in TOP.items():
+            key = key.replace(f"{mine}.", f"{part}.{theirs}.")
+        linear = tensor.ndim == 2 and key.endswith("weight")
+        checkpoint[PARTS[part]][prefix + key.removeprefix(f"{part}.")] = tensor[..., None, None] if linear else tensor
+    return checkpoint
+
+
+def refusal(network: Network, path: Path) -> str:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+            weights.load(network, path)
+    assert warned == []
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{path} ")
+
+
+# --- ours -----------------------------------------------------------------------------------------------------------
+
+
+def test_our_file_round_trips_with_its_options(tmp_path, cddfuse):
+    path = tmp_path / "new" / "x.safetensors"
+    weights.save(path, cddfuse, name="cddfuse", options={**SMALL, "skip": "vis"})
+    assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
+    assert weights.stated(str(path)) == ("cddfuse", {**SMALL, "skip": "vis"})
+    assert same(build.network("cddfuse", path), cddfuse)
+    network = fresh()
+    assert not same(network, cddfuse)
+    weights.load(network, str(path))
+    assert same(network, cddfuse)
+
+
+def test_our_file_is_plain_safetensors(tmp_path, cddfuse):
+    weights.save(tmp_path / "x.safetensors", cddfuse, name="cddfuse")
+    read = safetensors.torch.load_file(tmp_path / "x.safetensors")
+    assert {k: v.shape for k, v in read.items()} == {k: v.shape for k, v in cddfuse.state_dict().items()}
+    assert weights.stated(tmp_path / "x.safetensors") == ("cddfuse", {})
+
+
+def test_options_stated_by_a_user_win_over_the_files_over_the_tasks(tmp_path, cddfuse):
+    path = tmp_path / "x.safetensors"
+    weights.save(path, cddfuse, name="cddfuse", options=SMALL)
+    assert build.network("cddfuse", path, task="infrared-visible").skip == "vis"
+    assert build.network("cddfuse", path, task="medical").skip == "sum"
+    assert build.network("cddfuse", path, {"skip": "none"}, task="medical").skip == "none"
+    weights.save(path, cddfuse, name="cddfuse", options={**SMALL, "skip": "vis"})
+    assert build.network("cddfuse", path, task="medical").skip == "vis"
+    assert build.network("cddfuse", path, {"skip": "none"}).skip == "none"
+
+
+def test_a_loaded_network_is_ready(tmp_path, cddfuse):
+    weights.save(tmp_path / "x.safetensors", cddfuse, name="cddfuse", options=SMALL)
+    assert not build.network("cddfuse", tmp_path / "x.safetensors").training
+
+
+def test_foreign_safetensors_load_by_their_names(tmp_path, cddfuse):
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file(cddfuse.state_dict(), path)
+    assert weights.stated(path) == (None, {})
+    assert same(build.network("cddfuse", path, SMALL), cddfuse)
+
+
+@pytest.mark.parametrize("options", ["no json", "[1]", "3", None])
+def test_our_file_with_damaged_metadata(tmp_path, cddfuse, options):
+    path = tmp_path / "x.safetensors"
+    metadata = {"format": weights.FORMAT, "network": "cddfuse"} | ({"options": options} if options else {})
+    safetensors.torch.save_file(cddfuse.state_dict(), path, metadata)
+    with pytest.raises(ValueError, match=r"x.safetensors says 'fusion-1' but lacks"):
+        weights.stated(path)
+
+
+def test_our_file_of_another_network_names_it(tmp_path, cddfuse):
+    path = tmp_path / "x.safetensors"
+    weights.save(path, cddfuse, name="cddfuse", options=SMALL)
+    with pytest.raises(ValueError, match=r"x\.safetensors holds weights of cddfuse, not of ship$"):
+        build.network("ship", path)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, cddfuse, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"old")
+
+    def fill_up(tensors, file, metadata):
+        Path(file).write_bytes(b"half")
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fill_up)
+    with pytest.raises(OSError, match=r"^cannot write .*x\.safetensors: I/O error: No space left on device"):
+        weights.save(path, cddfuse, name="cddfuse")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.safetensors": b"old"}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, cddfuse):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"^cannot write .*x\.safetensors: "):
+        weights.save(tmp_path / "file" / "x.safetensors", cddfuse, name="cddfuse")
+
+
+# --- the authors' ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_cddfuses_dictionary_of_four_loads(tmp_path, cddfuse, prefix, zipped):
+    checkpoint = authors_format(cddfuse, prefix)
+    torch.save(checkpoint, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    assert weights.stated(tmp_path / "x.pth") == (None, {})
+    network = fresh()
+    weights.load(network, tmp_path / "x.pth")
+    assert same(network, cddfuse)
+    assert same(build.network("cddfuse", tmp_path / "x.pth", SMALL), cddfuse)
+
+
+@pytest.mark.shared
+def test_the_authors_format_is_theirs(shared, tmp_path):
+    """That `authors_format` above is what their program writes."""
+    path = shared / "golden/cddfuse/official_format_seed0_perturbed.pth"
+    theirs = torch.load(path, weights_only=True)
+    mine = authors_format(build.network("cddfuse", path), "module.")
+    assert mine.keys() == theirs.keys()
+    for part in theirs:
+        assert mine[part].keys() == theirs[part].keys()
+        assert all(torch.equal(mine[part][key], theirs[part][key]) for key in theirs[part])
+
+
+@pytest.mark.shared
+def test_ships_file_loads_from_params_and_params_ema(shared, tmp_path):
+    path = shared / "golden/ship/SHIP_model.pth"
+    expected = build.network("ship", path)
+    params = torch.load(path, weights_only=True)["params"]
+    wrong = {key: torch.zeros_like(value) for key, value in params.items()}
+    prefixed = {f"module.{key}": value for key, value in params.items()}
+    for checkpoint in ({"params_ema": params}, {"params": wrong, "params_ema": params}, {"params": prefixed}):
+        torch.save(checkpoint, tmp_path / "x.pth")
+        assert same(build.network("ship", tmp_path / "x.pth"), expected)
+
+
+# --- files that do not fit ------------------------------------------------------------------------------------------
+
+
+def test_checkpoints_of_another_network(tmp_path, cddfuse, ship):
+    torch.save(authors_format(cddfuse), tmp_path / "cddfuse.pth")
+    torch.save({"params": {"interaction1.spatial.x": torch.zeros(1)}}, tmp_path / "ship.pth")
+    weights.save(tmp_path / "cddfuse.safetensors", cddfuse, name="cddfuse")
+    weights.save(tmp_path / "ship.safetensors", ship, name="ship")
+    message = refusal(ship, tmp_path / "cddfuse.pth")
+    assert message.startswith("does not fit SHIP: expected SHIP's dictionary under 'params'")
+    assert message.endswith("found 'DIDF_Encoder', 'DIDF_Decoder', 'BaseFuseLayer'")
+    assert refusal(cddfuse, tmp_path / "ship.pth").startswith("does not fit CDDFuse: expected CDDFuse's keys DIDF_Enc")
+    total = len(ship.state_dict())
+    assert refusal(ship, tmp_path / "cddfuse.safetensors").startswith(
+        f"does not fit SHIP: {total} of {total} tensors missing, e.g. visible."
+    )
+    assert refusal(cddfuse, tmp_path / "ship.safetensors").startswith("does not fit CDDFuse: ")
+    assert refusal(build.network("average"), tmp_path / "ship.pth").startswith(
+        "does not fit Average: Average has no checkpoint format of its authors"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_another_size(tmp_path, cddfuse, suffix):
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".pth":
+        torch.save(authors_format(cddfuse), path)
+    else:
+        safetensors.torch.save_file(cddfuse.state_dict(), path)
+    assert refusal(fresh(dim=16), path) == (
+        "does not fit CDDFuse with these options: encoder.embed.weight is (8, 1, 3, 3), expected (16, 1, 3, 3)"
+    )
+    assert "tensors missing, e.g. encoder.blocks.1" in refusal(fresh(blocks=2), path)
+
+
+def test_a_refused_file_changes_nothing(tmp_path, cddfuse):
+    state = {**cddfuse.state_dict(), "decoder.head.2.weight": torch.zeros(7)}
+    safetensors.torch.save_file(state, tmp_path / "x.safetensors")
+    network = fresh()
+    refusal(network, tmp_path / "x.safetensors")
+    assert same(network, fresh())
+
+
+def test_too_many_tensors(tmp_path, cddfuse):
+    safetensors.torch.save_file({**cddfuse.state_dict(), "extra": torch.zeros(1)}, tmp_path / "x.safetensors")
+    assert refusal(fresh(), tmp_path / "x.safetensors") == "does not fit CDDFuse: 1 unknown tensors, e.g. extra"
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        {},
+        [1, 2],
+        torch.zeros(3),
+        {1: 2},
+        {"a\nb": torch.zeros(1)},
+        dict.fromkeys(PARTS.values(), 3),
+        {part: {"a": 3} for part in PARTS.values()},
+        {part: {3: torch.zeros(1)} for part in PARTS.values()},
+        {"params": {3: 4}},
+        {"params": {"interaction1": 4}},
+        {"params": [torch.zeros(1)]},
+    ],
+)
+def test_dictionaries_of_other_things(tmp_path, cddfuse, ship, checkpoint):
+    torch.save(checkpoint, tmp_path / "x.pth")
+    for network in (cddfuse, ship):
+        message = refusal(network, tmp_path / "x.pth")
+        assert message.startswith((f"does not fit {type(network).__name__}: ", "holds a ")), message
+
+
+def test_rule_based_methods_take_no_weights(tmp_path, cddfuse):
+    weights.save(tmp_path / "x.safetensors", cddfuse, name="average")
+    with pytest.raises(ValueError, match=r"^average is rule-based and takes no weights, but got .*x\.safetensors$"):
+        build.network("average", tmp_path / "x.safetensors")
+
+
+# --- damaged and hostile files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path, kind):
+    network = build.network("ship", options={"channels": 4, "interactions": 1})
+    state = {"first": {"weight": torch.arange(30.0)}, "second": torch.ones(5)}
+    whole, path = tmp_path / "whole", tmp_path / ("x.safetensors" if kind == "safetensors" else "x.pth")
+    if kind == "safetensors":
+        safetensors.torch.save_file(state["first"], whole)
+    else:
+        torch.save(state, whole, _use_new_zipfile_serialization=kind == "zip")
+    data = whole.read_bytes()
+    for cut in {*range(0, len(data), 11), *range(len(data) - 4, len(data))}:
+        path.write_bytes(data[:cut])
+        assert "cut" in refusal(network, path) or "is refused" in refusal(network, path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello,\nI am text\n", b"PK\x03\x04 almost a zip", b"\x80\x02.", b"\0" * 64])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".pt", ""])
+def test_another_kind_of_file(tmp_path, cddfuse, suffix, content):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(content)
+    kind = "safetensors" if suffix == ".safetensors" else "a PyTorch checkpoint"
+    assert refusal(cddfuse, path).startswith(f"cannot be read as {kind}")
+
+
+def test_a_missing_file_or_a_folder(tmp_path, cddfuse):
+    (tmp_path / "folder.pth").mkdir()
+    for name in ("x.pth", "x.safetensors", "folder.pth"):
+        for action in (lambda path: weights.load(cddfuse, path), weights.stated):
+            with pytest.raises(FileNotFoundError) as caught:
+                action(tmp_path / name)
+            assert str(caught.value) == f"{tmp_path / name} is not there (looked in {tmp_path})"
+
+
+class Bomb:
+    """Unpickled without restrictions, it makes the folder `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_the_bomb_works(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "run")))
+    assert (tmp_path / "run").is_dir()
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "pickle 2", "pickle 4", "inside the four"])
+@pytest.mark.parametrize("name", ["cddfuse", "ship"])
+def test_code_in_a_checkpoint_is_not_run(tmp_path, cddfuse, how, name):
+    path, witness = tmp_path / "x.pth", tmp_path / "run"
+    if how.startswith("pickle"):
+        path.write_bytes(pickle.dumps({"params": Bomb(witness)}, protocol=int(how[-1])))
+    elif how == "inside the four":
+        torch.save({**authors_format(cddfuse), "extra": Bomb(witness)}, path)
+    else:
+        torch.save({"params": Bomb(witness)}, path, _use_new_zipfile_serialization=how == "zip")
+    options = SMALL if name == "cddfuse" else {"channels": 4, "interactions": 1}
+    network = build.network(name, options=options)
+    message = refusal(network, path)
+    if not how.startswith("pickle"):
+        assert message.startswith("is refused: it carries code or objects other than tensors, which are never run")
+    with pytest.raises(ValueError, match=r"refused|cannot be read"):
+        build.network(name, path, options)
+    assert not witness.exists()
+
+
+def test_a_pickle_named_safetensors_is_not_run(tmp_path, cddfuse):
+    (tmp_path / "x.safetensors").write_bytes(pickle.dumps(Bomb(tmp_path / "run")))
+    refusal(cddfuse, tmp_path / "x.safetensors")
+    assert not (tmp_path / "run").exists()
