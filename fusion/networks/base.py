@@ -8,9 +8,11 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Network(nn.Module):
     task_options: ClassVar[dict[str, dict]] = {}
     """Task -> constructor options that suit it, e.g. `{"medical": {"skip": "sum"}}`; what a user states wins."""
 
+    blocks: ClassVar[tuple[type[nn.Module], ...]] = ()
+    """Modules whose activations can be computed twice instead of stored (`checkpointing: true`)."""
+
     min_size: int = 2
     """The smallest height and width that the method can fuse, in pixels."""
 
@@ -66,3 +71,10 @@ class Network(nn.Module):
         Raises ValueError where `checkpoint` is not theirs, saying what was expected.
         """
         raise ValueError(f"{cls.__name__} has no checkpoint format of its authors")
+
+
+def checkpoint_activations(network: Network) -> None:
+    """Recompute the activations of `network.blocks` in the backward pass instead of storing them."""
+    for module in network.modules():
+        if isinstance(module, network.blocks):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)

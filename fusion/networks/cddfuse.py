@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from fusion.layers import attend_channels, by_hand, gated_gelu
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
 
@@ -46,14 +47,17 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
         """x, residual: (b, h, w, c); returns residual + attention(x)."""
         b, h, w, c = x.shape
-        q, k, v = on_pixels(self.local, self.qkv(x)).reshape(b, h * w, 3 * c).chunk(3, dim=-1)
+        qkv, residual = on_pixels(self.local, self.qkv(x)).reshape(b, h * w, 3 * c), residual.reshape(b, h * w, c)
+        if qkv.dtype == torch.bfloat16 and by_hand(qkv):
+            return attend_channels(qkv, self.temperature, self.project.weight, residual).view(b, h, w, c)
+        q, k, v = qkv.chunk(3, dim=-1)
         # Channels first and normalised before the product, as published: over a picture whose background is constant
         # the float32 rounding of these long sums shows in the result (3e-5 on a scan), and this order repeats theirs.
         q, k = (F.normalize(rearrange(t, "b n (m i) -> b m i n", m=self.heads).contiguous(), dim=-1) for t in (q, k))
         attention = (q @ k.transpose(-1, -2) * self.temperature).softmax(dim=-1)
         weight = rearrange(self.project.weight, "o (m i) -> o m i", m=self.heads)
         matrix = rearrange(einsum(attention, weight, "b m i j, o m i -> b m j o"), "b m j o -> b (m j) o")
-        return torch.baddbmm(residual.reshape(b, h * w, c), v, matrix).view(b, h, w, c)
+        return torch.baddbmm(residual, v, matrix).view(b, h, w, c)
 
 
 class GatedFeedForward(nn.Module):
@@ -67,8 +71,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, h, w, c) -> (b, h, w, c)"""
-        gate, value = on_pixels(self.local, self.expand(x)).chunk(2, dim=-1)
-        return self.project(F.gelu(gate) * value)
+        return self.project(gated_gelu(on_pixels(self.local, self.expand(x))))
 
 
 class Block(nn.Module):
@@ -191,6 +194,7 @@ class CDDFuse(Network):
 
     convention = Convention(rounded_input=True, stretch=True)
     task_options: ClassVar = {"medical": {"skip": "sum"}}
+    blocks = (Block, DetailNode)
 
     def __init__(
         self, *, dim: int = 64, heads: int = 8, blocks: int = 4, skip: Literal["vis", "sum", "none"] = "vis"

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusion.layers import half_instance_norm
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
 
@@ -157,8 +158,7 @@ class HalfNorm(nn.InstanceNorm2d):
         super().__init__(channels // 2, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        first, second = x.chunk(2, dim=1)
-        return torch.cat((super().forward(first), second), dim=1)
+        return half_instance_norm(x, self.weight, self.bias, self.eps)
 
 
 class DenseUnit(nn.Module):
@@ -242,6 +242,7 @@ class SHIP(Network):
     """
 
     convention = Convention(infrared="first")
+    blocks = (EdgeBlock, SpatialInteraction, ChannelInteraction, InvertibleBlock)
 
     def __init__(self, *, channels: int = 16, interactions: int = 3):
         super().__init__()

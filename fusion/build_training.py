@@ -1,0 +1,267 @@
+"""Options -> a trainer: the second half of `build.py`, apart because comparing needs no training code.
+
+Everything that can be wrong with a training config is found here, before the first step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm.optim
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+import fusion.data  # registers the data sets
+import fusion.metrics
+import fusion.objectives  # noqa: F401 -- registers the objectives
+from fusion import build, images, infer
+from fusion.config import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
+from fusion.data.sampler import loader
+from fusion.networks.base import Network, checkpoint_activations
+from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName
+from fusion.training import rates
+from fusion.training.phases import Phase, trained_steps
+from fusion.training.trainer import Every, Judge, Trainer
+
+SHOWN_SIZE = 256  # pixels; side of the pictures of a run
+
+
+class NothingToTrain(ValueError):
+    """The config's network is rule-based."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trainer and what its card says about the data."""
+
+    trainer: Trainer
+    network: Network
+    data: dict[str, Any]
+
+
+def training(options: TrainOptions, config: str | Path, folder: Path) -> Run:
+    """Build all of a run. `config` is what messages call the file; `folder` takes the run's files.
+
+    Raises ValueError, UnknownName and OSError, in one line each, and NothingToTrain.
+    """
+    try:
+        return _training(options, folder)
+    except NothingToTrain:
+        raise
+    except (ValueError, UnknownName, OSError) as error:
+        raise ValueError(f"{config}: {error}") from error
+
+
+def _training(options: TrainOptions, folder: Path) -> Run:
+    network = _network(options)
+    data = _dataset(options)
+    per_epoch = len(data) / (options.data.batch_size * options.accumulation)
+    accelerator = _accelerator(options)
+    if options.data.batch_size % accelerator.num_processes:
+        raise ValueError(
+            f"data.batch_size is {options.data.batch_size}, which does not divide among "
+            f"{accelerator.num_processes} processes: use a multiple"
+        )
+    phases = _phases(options.phases, network, per_epoch)
+    if options.checkpointing:
+        checkpoint_activations(network)
+    summary = {"name": options.data.name, **options.data.options, "pairs": len(data), "sha256": data.data_hash}
+    trainer = Trainer(
+        network=network,
+        phases=phases,
+        optimizer=_optimizer(options, network, phases),
+        rates=_rates(options, phases, per_epoch),
+        batches=_batches(options, data, accelerator),
+        accelerator=accelerator,
+        folder=folder,
+        config={**options.model_dump(mode="json"), "data_sha256": summary["sha256"]},
+        every=Every(options.log_every, options.save_every, options.validation.every if options.validation else 0),
+        keep=options.keep,
+        accumulation=options.accumulation,
+        ema=options.ema,
+        judge=_judge(options.validation) if options.validation else None,
+        shown=_shown(options.validation, data),
+        patience=options.patience,
+        compile=options.compile,
+    )
+    return Run(trainer, network, summary)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _network(options: TrainOptions) -> Network:
+    name = options.network.name
+    if not NETWORKS[name].learned or not options.phases:
+        raise NothingToTrain(f"{name} has no training phases; to fuse and compare with it: python test.py")
+    torch.manual_seed(options.seed)
+    return build.network(name, options.weights, options.network.options).train()
+
+
+def _dataset(options: TrainOptions):
+    data = DATASETS.build(options.data.name, options.data.options)
+    if len(data) == 0:
+        raise ValueError("data: the training set is empty")
+    first = data[0]
+    needs_mask = any("mask" in OBJECTIVES[p.objective.name].batch_keys for p in options.phases)
+    if needs_mask and "mask" not in first:
+        raise ValueError("data: the objective needs saliency masks: use the data set 'folder' with `mask: true`")
+    return data
+
+
+def _accelerator(options: TrainOptions) -> Accelerator:
+    device = build.device(options.device)
+    precision = options.precision
+    if precision == "auto":
+        precision = "bf16" if computes_in_bf16(device) else "fp32"
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: ten bits more than bf16, several times fp32's speed
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True  # every batch has one size
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
+    return Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        gradient_accumulation_steps=options.accumulation,
+        cpu=device.type == "cpu",
+    )
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bf16 in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return device.type == "cpu" and any(ask() for ask in known if ask)
+
+
+def _phases(options: list[PhaseOptions], network: Network, per_epoch: float) -> list[Phase]:
+    phases, end = [], 0
+    for i, phase in enumerate(options):
+        where = f"phases[{i}]"
+        arguments = {"network": network, "weights": phase.objective.weights, **phase.objective.options}
+        objective = OBJECTIVES.build(phase.objective.name, arguments)
+        trains = tuple(phase.trains or objective.trains)
+        parts = [name for name, _ in network.named_children()]
+        if unknown := [part for part in trains if part not in parts]:
+            raise ValueError(f"{where}.trains: the network has no part '{unknown[0]}'; it has: {', '.join(parts)}")
+        end += steps(phase.length, per_epoch)
+        phases.append(Phase(phase.name, end, objective, trains, phase.clip.norm if phase.clip else None))
+    return phases
+
+
+def steps(length: int | str, per_epoch: float) -> int:
+    """5000 -> 5000; "40 epochs" -> 40 * per_epoch, at least 1."""
+    if isinstance(length, int):
+        return length
+    return max(1, round(int(length.split()[0]) * (per_epoch if "epoch" in length else 1)))
+
+
+def _optimizer(options: TrainOptions, network: Network, phases: list[Phase]) -> torch.optim.Optimizer:
+    groups = [
+        {"params": list(part.parameters()), "name": name}
+        for name, part in network.named_children()
+        if name in trained_steps(phases)
+    ]
+    try:
+        return timm.optim.create_optimizer_v2(
+            groups, opt=options.optimizer.name, lr=options.rate.lr, **options.optimizer.options
+        )
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(f"optimizer: '{options.optimizer.name}': {error}") from error
+
+
+def _rates(options: TrainOptions, phases: list[Phase], per_epoch: float) -> dict[str, list[float]]:
+    rate = options.rate
+    try:
+        return {
+            part: rates.tabulate(
+                rate.name,
+                lr=rate.lr,
+                steps=count,
+                per_unit=per_epoch if rate.unit == "epoch" else 1,
+                options=rate.options,
+                floor=rate.floor,
+                warmup=rate.warmup,
+            )
+            for part, count in trained_steps(phases).items()
+        }
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"rate: {error}") from error
+
+
+def _batches(options: TrainOptions, data, accelerator: Accelerator):
+    def start(batch: int) -> Iterator[dict]:
+        return loader(
+            data,
+            options.data.batch_size,
+            options.seed,
+            start_step=batch,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            workers=options.data.workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+
+    return start
+
+
+# --- validation -----------------------------------------------------------------------------------------------------
+
+
+def _judge(options: ValidationOptions) -> Judge:
+    names = options.metrics.names
+    if names is not None and options.best not in names:
+        names = [*names, options.best]
+    metrics = fusion.metrics.select(options.metrics.profile, names)
+    if options.best not in metrics:
+        raise ValueError(f"validation.best: no metric '{options.best}'; there are: {', '.join(metrics)}")
+    sets = [(dataset, pairs) for dataset in options.datasets if (pairs := _pairs(dataset, options.limit))]
+
+    def measure(network: nn.Module) -> dict[str, float]:
+        """Means over all validation pairs, of the 8-bit gray pictures."""
+        sums: dict[str, list[float]] = {name: [] for name in metrics}
+        for dataset, pairs in sets:
+            for pair in pairs:
+                ir, vis = images.read(pair.ir), images.read(pair.vis)
+                fused = infer.fuse(network, ir, vis, output="gray", task=dataset.task)
+                levels = [images.grey_levels(x) for x in (fused, ir, vis)]
+                for name, metric in metrics.items():
+                    sums[name].append(metric(*levels))
+        return {name: float(np.mean(values)) for name, values in sums.items()}
+
+    return Judge(measure, options.best, metrics[options.best].higher_is_better is not False)
+
+
+def _pairs(options: DatasetOptions, limit: int | None) -> list[images.Pair]:
+    pairs = images.pair_folders(options.root / options.ir, options.root / options.vis).pairs
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, limit)]
+
+
+def _shown(options: ValidationOptions | None, data) -> list[dict[str, Tensor]]:
+    """Batches of one pair each, at most SHOWN_SIZE a side: validation pairs, or training pairs where there are none."""
+    if options is None:
+        return [_as_batch(data[i]["ir"], data[i]["vis"]) for i in range(min(2, len(data)))]
+    pairs = [pair for dataset in options.datasets for pair in _pairs(dataset, None)]
+    chosen = [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, min(options.pictures, len(pairs)))]
+    read = [[torch.from_numpy(images.luminance(images.read(p)))[None] for p in (pair.ir, pair.vis)] for pair in chosen]
+    return [_as_batch(*pair) for pair in read]
+
+
+def _as_batch(ir: Tensor, vis: Tensor) -> dict[str, Tensor]:
+    h, w = ir.shape[-2:]
+    top, left = max(0, h - SHOWN_SIZE) // 2, max(0, w - SHOWN_SIZE) // 2
+    return {k: x[None, :, top : top + SHOWN_SIZE, left : left + SHOWN_SIZE] for k, x in (("ir", ir), ("vis", vis))}
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all, also before they have met."""
+    return os.environ.get("RANK", "0") == "0"

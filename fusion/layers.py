@@ -1,0 +1,186 @@
+"""Operators whose backward pass is written by hand, because autograd's keeps and moves several times the memory.
+
+Gated feed-forward and attention over channels are Restormer's (Zamir et al., CVPR 2022) and CDDFuse's, half instance
+norm is HINet's (Chen et al., CVPR Workshops 2021) and SHIP's. Each computes what a plain expression computes. Tracing
+(`torch.compile`, ONNX) and inference see the plain expressions, which a compiler fuses by itself.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def by_hand(x: Tensor) -> bool:
+    """Whether this call shall take the hand-written way: it is recorded for a backward pass and nobody traces it."""
+    return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
+
+
+# --- gelu(gate) * value ---------------------------------------------------------------------------------------------
+
+
+def gated_gelu(x: Tensor) -> Tensor:
+    """gelu(first half) * second half of the last axis, exact gelu: (..., 2c) -> (..., c)."""
+    if by_hand(x):
+        return _GatedGELU.apply(x)
+    gate, value = x.chunk(2, dim=-1)
+    return F.gelu(gate) * value
+
+
+class _GatedGELU(torch.autograd.Function):
+    """Keeps its input only; gelu(gate) is computed again, piece by piece so that temporaries stay in the cache."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        gate, value = x.chunk(2, dim=-1)
+        return F.gelu(gate).mul_(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gradient = torch.empty_like(x)
+        for part, up, out in zip(*(pieces(t) for t in (x, upstream, gradient)), strict=True):
+            gate, value = (half.contiguous() for half in part.chunk(2, dim=-1))
+            to_gate = torch.ops.aten.gelu_backward(up * value, gate)
+            torch.cat((to_gate, up * F.gelu(gate)), dim=-1, out=out)
+        return gradient
+
+
+def pieces(x: Tensor) -> tuple[Tensor, ...]:
+    """On a CPU, x (..., c) as chunks of rows that fit its cache; elsewhere x itself."""
+    return x.flatten(0, -2).split(2048) if x.device.type == "cpu" else (x,)
+
+
+# --- attention over channels ----------------------------------------------------------------------------------------
+
+
+def attend_channels(qkv: Tensor, temperature: Tensor, project: Tensor, residual: Tensor) -> Tensor:
+    """residual + project(softmax(cos(q, k) * temperature) v): attention over channels, in bfloat16.
+
+    qkv: (b, n, 3c) for n pixels. temperature: (heads, 1, 1). project: (c, c) weight of the output projection.
+    residual: (b, n, c). Returns (b, n, c).
+
+    Cosines come from the Gram matrix of q and k as they are, so no normalised copy of either exists. Bfloat16 only: sums
+    of squares overflow float16, and in float32 the published order of sums matters.
+    """
+    return _AttendChannels.apply(qkv, temperature, project, residual)
+
+
+class _AttendChannels(torch.autograd.Function):
+    """Keeps qkv and c x c matrices. d[q, k] = [q, k] M with one 2c x 2c matrix M per image."""
+
+    @staticmethod
+    def forward(ctx, qkv: Tensor, temperature: Tensor, project: Tensor, residual: Tensor) -> Tensor:
+        q, k, v = qkv.chunk(3, dim=-1)
+        gram, squares = _wide(outer(q, k)), sum_of_squares(qkv[..., : -v.shape[-1]])
+        ctx.save_for_backward(qkv, gram, squares, temperature, project)
+        matrix = _attention_matrix(gram, squares, temperature, project)
+        return torch.baddbmm(residual.to(qkv.dtype), v, matrix.to(qkv.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, ...]:
+        qkv, *small = ctx.saved_tensors
+        c = upstream.shape[-1]
+        with torch.enable_grad():
+            small = [x.detach().requires_grad_() for x in small]
+            matrix = _attention_matrix(*small)
+        v = qkv[..., 2 * c :]
+        to_gram, to_squares, to_temperature, to_project = torch.autograd.grad(matrix, small, _wide(outer(v, upstream)))
+        mixing = torch.diag_embed(2 * to_squares)
+        mixing[:, :c, c:] = to_gram
+        mixing[:, c:, :c] = to_gram.mT
+        gradient = torch.empty_like(qkv)
+        torch.bmm(qkv[..., : 2 * c], mixing.to(qkv.dtype), out=gradient[..., : 2 * c])
+        torch.bmm(upstream, matrix.detach().to(qkv.dtype).mT, out=gradient[..., 2 * c :])
+        return gradient, to_temperature, to_project, upstream
+
+
+def outer(a: Tensor, b: Tensor) -> Tensor:
+    """a^T b of each image: (b, n, i), (b, n, j) -> (b, i, j). On a CPU the batched product would copy both first."""
+    return torch.stack([x.t() @ y for x, y in zip(a, b, strict=True)]) if a.device.type == "cpu" else a.mT @ b
+
+
+def sum_of_squares(x: Tensor) -> Tensor:
+    """Over the pixels of each image, in float32: (b, n, c) -> (b, c)."""
+    if x.device.type != "cpu":
+        return torch.linalg.vector_norm(x, dim=1, dtype=torch.promote_types(x.dtype, torch.float32)).square()
+    return torch.stack([sum((_wide(rows) ** 2).sum(0) for rows in image.split(1024)) for image in x])
+
+
+def _attention_matrix(gram: Tensor, squares: Tensor, temperature: Tensor, project: Tensor) -> Tensor:
+    """Softmax of the cosines times the output projection: what v is multiplied with, (b, c, c) float32.
+
+    gram: q^T k, (b, c, c), of which only the heads' blocks on the diagonal count. squares: |q|^2 and |k|^2, (b, 2c).
+    """
+    b, c, _ = gram.shape
+    heads = len(temperature)
+    norm_q, norm_k = squares.clamp(min=1e-24).sqrt().view(b, 2, heads, c // heads).unbind(1)
+    blocks = torch.stack([gram[:, s, s] for s in (slice(i * c // heads, (i + 1) * c // heads) for i in range(heads))], 1)
+    attention = (blocks / (norm_q[..., None] * norm_k[..., None, :]) * temperature).softmax(dim=-1)
+    weight = project.view(c, heads, c // heads)
+    return torch.einsum("bmij,omi->bmjo", attention, weight).reshape(b, c, c)
+
+
+# --- instance norm of half the channels -----------------------------------------------------------------------------
+
+
+def half_instance_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """Instance norm of the first channels, as many as `weight` and `bias` have; the others pass. (b, c, h, w) in and out.
+
+    A split, a norm and a concatenation leave channels_last and are copied back at every later step; this stays in it.
+    """
+    if by_hand(x) and x.is_contiguous(memory_format=torch.channels_last):
+        return _HalfInstanceNorm.apply(x, weight, bias, eps)
+    first, second = x.split((len(weight), x.shape[1] - len(weight)), dim=1)
+    return torch.cat((F.instance_norm(first, weight=weight, bias=bias, eps=eps), second), dim=1)
+
+
+class _HalfInstanceNorm(torch.autograd.Function):
+    """One image after the other, all channels alike, in float32: those that pass have weight 1 for what they are.
+
+    With z = (x - mean) / std: d/dx = weight / std * (up - average(up) - z * average(up * z)).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)
+        others = rows.shape[-1] - len(weight)
+        weight, bias = F.pad(_wide(weight), (0, others)), F.pad(_wide(bias), (0, others))
+        passes = torch.ones_like(weight)
+        passes[: len(weight) - others] = 0
+        out, means, scales = torch.empty_like(rows), [], []
+        for image, to in zip(rows, out, strict=True):
+            image = _wide(image)
+            mean = image.sum(0) / len(image)
+            variance = (image - mean).square_().sum(0) / len(image)
+            means.append(mean)
+            scales.append(torch.rsqrt(variance + eps))
+            scale = weight * scales[-1]
+            to.copy_(torch.addcmul(bias - mean * scale, image, scale + passes))
+        ctx.save_for_backward(rows, torch.stack(means), torch.stack(scales), weight, passes)
+        return out.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        rows, means, scales, weight, passes = ctx.saved_tensors
+        size, normed = upstream.shape[2:], int((passes == 0).sum())
+        upstream = upstream.permute(0, 2, 3, 1).flatten(1, 2)
+        gradient, to_weight, to_bias = torch.empty_like(upstream), 0, 0
+        for image, up, to, mean, scale in zip(rows, upstream, gradient, means, scales, strict=True):
+            z, up = (_wide(image) - mean).mul_(scale), _wide(up)
+            sum_up, sum_up_z = up.sum(0), (up * z).sum(0)
+            to_weight, to_bias = to_weight + sum_up_z, to_bias + sum_up
+            scale = weight * scale
+            to.copy_((up * (scale + passes)).addcmul_(z, -scale * sum_up_z / len(up)).sub_(scale * sum_up / len(up)))
+        gradient = gradient.unflatten(1, size).permute(0, 3, 1, 2)
+        return gradient, to_weight[:normed], to_bias[:normed], None
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
