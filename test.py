@@ -13,19 +13,22 @@ import argparse
 import csv
 import hashlib
 import json
-import math
 import statistics
 import sys
 import time
+from collections import deque
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, config, images, infer, metrics, report
+from fusion import __version__, build, config, images, infer, latex, metrics, page, report
 from fusion.config import ModelOptions, TestOptions
 from fusion.memory import keep_freed_memory
+from fusion.metrics import scoring, significance
 from fusion.registry import UnknownName
 
 
@@ -44,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             results = compare(plan, options, device, journal)
             write_results(plan, options, results)
             tables = report.write(options.out)
+            latex.write(options.out)
+            write_page(plan, options.out)
         except OSError as error:
             return stop(2, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
@@ -145,7 +150,11 @@ def compare(plan: build.Comparison, options: TestOptions, device: torch.device, 
     """Fuse and score every pair of every data set with every model; a pair that fails is listed, not fatal."""
     results = Results()
     total = sum(len(d.pairing.pairs) * len(models_for(plan, d)) for d in plan.datasets)
-    with tqdm(total=total, unit="picture", dynamic_ncols=True, disable=None) as bar:
+    with (
+        scoring.pool(options.workers) if options.workers > 1 else nullcontext() as processes,
+        tqdm(total=total, unit="picture", dynamic_ncols=True, disable=None) as bar,
+    ):
+        work = Work(results, journal, plan.metrics, processes)
         for dataset in plan.datasets:
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
@@ -154,15 +163,43 @@ def compare(plan: build.Comparison, options: TestOptions, device: torch.device, 
             for line in dataset.pairing.report():
                 results.fail(name, "-", "all models", line)
             for pair in dataset.pairing.pairs:
-                scorer = Scorer(dataset.options, pair, options, plan.metrics, journal)
+                scorer = Scorer(dataset.options, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
-                        results.records.append(scorer.score(network, row, keys[row]))
+                        scorer.score(network, row, keys[row])
                     except PairError as error:
                         results.fail(name, pair.name, row if scorer.sources else "all models", error)
                     bar.update()
+                work.collect()
+        work.collect(wait=True)
     return results
+
+
+class Work:
+    """Records on their way to the results, in order; those that other processes score arrive later."""
+
+    def __init__(self, results: Results, journal: Journal, chosen: dict, processes: Executor | None):
+        self.results, self.journal, self.metrics, self.processes = results, journal, chosen, processes
+        self.queue: deque[tuple[dict, Future | None]] = deque()
+
+    def add(self, record: dict, triple: scoring.Triple) -> None:
+        """A record that has all but its scores, which another process finds out."""
+        keys = [m.key for m in self.metrics.values()]
+        self.queue.append((record, self.processes.submit(scoring.score, triple, keys)))
+
+    def collect(self, *, wait: bool = False) -> None:
+        """Move what is ready, or all, to the results."""
+        while self.queue and (wait or self.queue[0][1] is None or self.queue[0][1].done()):
+            record, scored = self.queue.popleft()
+            if scored is not None:
+                found = scored.result()
+                if found.error:
+                    self.results.fail(record["dataset"], record["image"], record["model"], found.error)
+                    continue
+                record["scores"] = {name: found.values[m.key] for name, m in self.metrics.items()}
+                self.journal.add(record)
+            self.results.records.append(record)
 
 
 def models_for(plan: build.Comparison, dataset: build.DataSet) -> list[ModelOptions]:
@@ -176,28 +213,31 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal):
+    def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
         self.dataset, self.pair, self.options = dataset, pair, options
-        self.metrics, self.journal = chosen, journal
+        self.metrics, self.journal, self.work = chosen, journal, work
         self.sources: tuple | None = None
 
-    def score(self, network, row: str, model_key: str) -> dict:
-        """The record of this pair under this model: an old one that still holds, or a new one."""
+    def score(self, network, row: str, model_key: str) -> None:
+        """Queue the record of this pair under this model: an old one that still holds, or a new one."""
         picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
         sources = " ".join(f"{path} {stamp(path)}" for path in (self.pair.ir, self.pair.vis))
         key = f"{model_key} {self.dataset.task} {sources}"
         if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
-            return old
+            self.work.queue.append((old, None))
+            return
         ir, vis, ir_levels, vis_levels = self.read()
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
-        scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        # nan where a metric is not defined for so small a picture
-        scores = {name: m.measure(scene) if m.fits(scene.shape) else math.nan for name, m in self.metrics.items()}
-        record = {**names, "key": key, "picture": stamp(picture), "seconds": seconds, "scores": scores}
+        record = {**names, "key": key, "picture": stamp(picture), "seconds": seconds}
+        if self.work.processes is not None:
+            self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis))
+            return
+        scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
+        record["scores"] = scoring.measured(self.metrics, scene)
         self.journal.add(record)
-        return record
+        self.work.queue.append((record, None))
 
     def read(self) -> tuple:
         """(ir, vis, ir grey levels, vis grey levels)"""
@@ -238,7 +278,10 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
     summary = {
         "profile": options.metrics.profile,
         "metrics": {name: {"higher_is_better": m.higher_is_better, "note": m.note} for name, m in plan.metrics.items()},
-        "datasets": [summarise(d, [m.row for m in models_for(plan, d)], plan, results) for d in plan.datasets],
+        "datasets": [
+            summarise(d, [m.row for m in models_for(plan, d)], plan, results, options.metrics.reference or "")
+            for d in plan.datasets
+        ],
         "skipped": plan.skipped,
         "failures": results.failures,
     }
@@ -246,21 +289,34 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
         path.write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
 
 
-def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, results: Results) -> dict:
-    """Means per model over the pictures where a metric is defined, and how many those are not."""
-    summary = {"name": dataset.options.name, "pairs": len(dataset.pairing.pairs), "rows": []}
-    for row in rows:
-        records = [r for r in results.records if r["dataset"] == dataset.options.name and r["model"] == row]
-        means, undefined = {}, {}
-        for name in plan.metrics:
-            finite = [r["scores"][name] for r in records if math.isfinite(r["scores"][name])]
-            means[name] = statistics.fmean(finite) if finite else None
-            if len(finite) < len(records):
-                undefined[name] = len(records) - len(finite)
-        seconds = statistics.median(r["seconds"] for r in records) if records else None
-        summary["rows"].append(
-            {"model": row, "images": len(records), "seconds": seconds, "mean": means, "undefined": undefined}
+def write_page(plan: build.Comparison, out: Path) -> None:
+    """`index.html`, with copies of the sources beside it so that the folder can be sent."""
+    for dataset in plan.datasets:
+        options = dataset.options
+        labels = (
+            (Path(options.ir).name, Path(options.vis).name) if options.task == "medical" else ("infrared", "visible")
         )
+        page.add_sources(out, options.name, [(p.name, p.ir, p.vis) for p in dataset.pairing.pairs], labels)
+    page.write(out)
+
+
+def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, results: Results, asked: str) -> dict:
+    """Statistics per model over the pictures where a metric is defined, and how many those are not.
+
+    asked: the model that the others are tested against, or "" for the first.
+    """
+    records = [r for r in results.records if r["dataset"] == dataset.options.name]
+    by_model = {row: {r["image"]: r for r in records if r["model"] == row} for row in rows}
+    reference = asked or rows[0]
+    scores = {row: {image: r["scores"] for image, r in found.items()} for row, found in by_model.items()}
+    directions = {name: m.higher_is_better for name, m in plan.metrics.items()}
+    statistics_of = significance.table(scores, directions, reference)
+    summary = {"name": dataset.options.name, "pairs": len(dataset.pairing.pairs), "reference": reference, "rows": []}
+    for row, found in by_model.items():
+        times = {image: r["seconds"] for image, r in found.items()}
+        seconds = statistics.median(times.values()) if times else None
+        counts = {"model": row, "images": len(found), "seconds": seconds, "times": times}
+        summary["rows"].append(counts | statistics_of[row])
     return summary
 
 

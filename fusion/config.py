@@ -84,6 +84,11 @@ class MetricOptions(Options):
     """Default: all of the profile."""
 
 
+class ComparedMetricOptions(MetricOptions):
+    reference: str | None = None
+    """The row that the others are tested against; default: the first that runs."""
+
+
 class TestOptions(Options):
     """What `test.py` does."""
 
@@ -91,9 +96,11 @@ class TestOptions(Options):
     models: Annotated[list[ModelOptions], Field(min_length=1)]
     datasets: Annotated[list[DatasetOptions], Field(min_length=1)]
     output: Output = "colour"
-    metrics: MetricOptions = MetricOptions()
+    metrics: ComparedMetricOptions = ComparedMetricOptions()
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    workers: PositiveInt = 1
+    """Processes that score pictures; 1: the one that fuses them."""
 
     @model_validator(mode="after")
     def _rows_are_told_apart(self):
@@ -106,6 +113,9 @@ class TestOptions(Options):
         for name in names:
             rows = [m.row for m in self.models if m.datasets is None or name in m.datasets]
             _refuse_twice(rows, f"model on {name}", "give one a label")
+        rows, reference = [m.row for m in self.models], self.metrics.reference
+        if reference not in (None, *rows):
+            raise ValueError(f"metrics.reference: no model called '{reference}'; there are: {', '.join(rows)}")
         return self
 
 

@@ -1,29 +1,27 @@
-"""Results on disk -> tables for people: the terminal, `summary.md` and `index.html`.
+"""Results on disk -> tables for people: the terminal and `summary.md`. The page, `index.html`, is `fusion/page`'s.
 
-Works from a result folder alone (`summary.json`, `metrics.csv`, pictures) and imports nothing of the project, so that
-a folder made anywhere can be rendered anywhere.
+Works from `summary.json` alone and imports nothing of the project, so that a folder made anywhere can be rendered
+anywhere.
 """
 
 from __future__ import annotations
 
-import csv
-import html
 import json
 from pathlib import Path
-from urllib.parse import quote
 
 ARROWS = {True: "↑", False: "↓", None: ""}
+STAR = "\\*"  # significant at 5 %, in Markdown
 
 
 def write(out: Path) -> str:
-    """Write `summary.md` and `index.html` next to `out/summary.json`; returns the tables as plain text.
+    """Write `summary.md` next to `out/summary.json`; returns the tables as plain text.
 
     Raises OSError where a file cannot be read or written.
     """
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    markdown = "\n\n".join([_heading(summary), *(_markdown(d, summary) for d in summary["datasets"]), *_notes(summary)])
+    parts = [part for d in summary["datasets"] for part in (_markdown(d, summary), *_statistics(d, summary))]
+    markdown = "\n\n".join([_heading(summary), *parts, *_notes(summary)])
     _write(out / "summary.md", markdown + "\n")
-    _write(out / "index.html", _page(summary, out))
     return "\n\n".join([*(_text(d, summary) for d in summary["datasets"]), *_notes(summary)])
 
 
@@ -127,51 +125,32 @@ def _markdown(dataset: dict, summary: dict) -> str:
     return "\n".join(lines)
 
 
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 1200px; margin: 2rem auto; padding: 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: .8rem; }
-figure { margin: 0; } figcaption { font-size: .85rem; opacity: .8; }
-img { width: 100%; display: block; }
-"""
+def _statistics(dataset: dict, summary: dict) -> list[str]:
+    """How sure the means are: a row per metric, a column per model; nothing for results that hold no statistics."""
+    rows = dataset["rows"]
+    if not rows or "interval" not in rows[0]:
+        return []
+    head = ["", *(row["model"].replace("|", "\\|") for row in rows)]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(rows)]
+    for name in summary["metrics"]:
+        lines.append(f"| {name} | " + " | ".join(_spread(row, name) for row in rows) + " |")
+    ranks = ["-" if row["rank"] is None else f"{row['rank']:.2f}" for row in rows]
+    lines.append("| mean rank | " + " | ".join(ranks) + " |")
+    legend = (
+        "Mean ± standard error [95 % interval of the mean], median; p: Wilcoxon's signed-rank test against "
+        f"{dataset['reference']}, Holm's correction for this table."
+    )
+    return [legend, "\n".join(lines)]
 
 
-def _page(summary: dict, out: Path) -> str:
-    parts = ["<h1>Fused pictures compared</h1>"]
-    parts.append(f"<p>{html.escape(_legend(summary))}</p>")
-    pictures = _pictures(out)
-    for dataset in summary["datasets"]:
-        parts.append(f"<h2>{html.escape(_title(dataset))}</h2>{_html_table(dataset, summary)}")
-        for image, models in pictures.get(dataset["name"], {}).items():
-            figures = "".join(_figure(dataset["name"], model, image) for model in models)
-            parts.append(f"<h3>{html.escape(image)}</h3><div class=pictures>{figures}</div>")
-    parts += [f"<pre>{html.escape(note)}</pre>" for note in _notes(summary)]
-    head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Fused pictures compared</title>"
-    return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>"
-
-
-def _html_table(dataset: dict, summary: dict) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header(summary))
-    body = ""
-    for model, values, seconds in cells(dataset, summary):
-        printed = "".join(f"<td>{f'<b>{v}</b>' if best else v}</td>" for v, best in values)
-        body += f"<tr><td>{html.escape(model)}</td>{printed}<td>{seconds}</td></tr>"
-    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _pictures(out: Path) -> dict[str, dict[str, list[str]]]:
-    """data set -> image -> models, in the order of metrics.csv."""
-    found: dict[str, dict[str, list[str]]] = {}
-    with (out / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["dataset"], {}).setdefault(row["image"], []).append(row["model"])
-    return found
-
-
-def _figure(dataset: str, model: str, image: str) -> str:
-    address = "/".join(quote(part) for part in (dataset, model, f"{image}.png"))
-    return f"<figure><img loading=lazy src='{address}' alt=''><figcaption>{html.escape(model)}</figcaption></figure>"
+def _spread(row: dict, name: str) -> str:
+    mean, error, interval = row["mean"][name], row["standard_error"][name], row["interval"][name]
+    if mean is None:
+        return "-"
+    text = _print(mean) + (f" ± {_print(error)}" if error is not None else "")
+    text += " [{:.2f}, {:.2f}]".format(*interval) if interval else ""
+    text += f", {_print(row['median'][name])}"
+    p = row["p"][name]
+    return text + (
+        "" if p is None else f"; p < 0.001{STAR}" if p < 0.001 else f"; p = {p:.3f}{STAR if p < 0.05 else ''}"
+    )

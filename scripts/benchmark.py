@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 # what -> (module, one line of help); imported when chosen
 BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
+    "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
+    "metrics": ("benchmarks.metrics", "scoring one picture with 12 metrics, against each metric the plain way"),
 }
 
 

@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -22,13 +21,13 @@ import torch
 import yaml
 
 import fusion
-from fusion import images, metrics, report, weights
+from fusion import images, metrics, page, report, weights
 from fusion.networks import CDDFuse
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = list(metrics.profile("cddfuse"))
 LOWER_IS_BETTER = {m.name for m in metrics.profile("cddfuse").values() if m.higher_is_better is False}
-FILES = {"metrics.csv", "summary.json", "summary.md", "index.html", ".progress.jsonl"}
+FILES = {"metrics.csv", "summary.json", "summary.md", "summary.tex", "index.html", ".progress.jsonl"}
 SMALL = {"dim": 8, "heads": 2, "blocks": 1}
 
 
@@ -148,7 +147,7 @@ def test_all_files_are_there_with_their_columns(work):
     printed = work.run()
     out = work.folder / "out"
     assert {p.name for p in out.iterdir() if p.is_file()} == FILES
-    pictures = {str(p.relative_to(out)) for p in out.rglob("*.png")}
+    pictures = {str(p.relative_to(out)) for p in out.rglob("*.png") if p.relative_to(out).parts[0] != "index_files"}
     names = {"A/{}/one.png", "A/{}/two.png", "B b/{}/ü n.v1.png"}
     assert pictures == {name.format(model) for name in names for model in ("average", "maximum")}
     rows = work.rows()
@@ -197,7 +196,7 @@ def test_the_best_value_is_marked_in_every_form(work):
     means = {r["model"]: r["mean"] for r in work.summary()["datasets"][0]["rows"]}
     table = [line.split() for line in printed.splitlines() if line.startswith(("average", "maximum", "model"))]
     markdown = (work.folder / "out/summary.md").read_text(encoding="utf-8")
-    page = (work.folder / "out/index.html").read_text(encoding="utf-8")
+    shown_page = (work.folder / "out/index.html").read_text(encoding="utf-8")
     arrows = {True: "↑", False: "↓", None: ""}
     headings = [m.name + arrows[m.higher_is_better] for m in metrics.profile("cddfuse").values()]
     assert table[0][1:] == [*headings, "s/image"]
@@ -209,9 +208,9 @@ def test_the_best_value_is_marked_in_every_form(work):
             assert line[i] == ("*" if value == best else "") + value
             if value == best:
                 assert f"**{value}**" in markdown
-                assert f"<b>{value}</b>" in page
+                assert f"<b>{value}</b>" in shown_page
     assert "MSE↓" in markdown
-    assert "MSE↓" in page
+    assert re.search(">MSE <i[^>]*>↓</i>", shown_page)
 
 
 def test_equal_values_are_best_together_and_one_row_has_no_best():
@@ -231,49 +230,65 @@ def test_equal_values_are_best_together_and_one_row_has_no_best():
     assert best(True, None, 2.0) == [False, False]
 
 
-class Links(html.parser.HTMLParser):
-    """The tags and picture addresses of a page."""
+class Tags(html.parser.HTMLParser):
+    """The tags of a page."""
 
     def __init__(self, page: str):
         super().__init__()
-        self.tags, self.pictures = [], []
+        self.tags: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        if tag == "img":
-            self.pictures.append(dict(attributes)["src"])
+
+
+def shown(out: Path) -> list[str]:
+    """The addresses of all pictures that the page of a result folder can show."""
+    text = (out / "index.html").read_text(encoding="utf-8")
+    data = json.loads(re.search('<script type="application/json" id="data">(.*)</script>', text)[1])
+    found = []
+    for dataset in data["datasets"]:
+        for i, image in enumerate(dataset["images"]):
+            for kind, file in zip(("ir", "vis"), dataset["sources"][i], strict=True):
+                found.append(f"index_files/{dataset['name']}/{kind}/{file}")
+            for model, scores in zip(dataset["models"], dataset["scores"], strict=True):
+                found += [f"{dataset['name']}/{model}/{image}.png"] if scores[i] else []
+    return found
 
 
 def test_the_page_shows_every_picture(work):
     work.add("A", "50% #1? ü'", picture(), picture())
     work.run()
-    out = work.folder / "out"
-    page = Links((out / "index.html").read_text(encoding="utf-8"))
-    assert len(page.pictures) == 6
-    assert all((out / unquote(address)).is_file() for address in page.pictures)
+    addresses = shown(work.folder / "out")
+    assert len(addresses) == 3 * (2 + 2)
+    assert all((work.folder / "out" / address).is_file() for address in addresses)
 
 
 def test_names_are_escaped_in_the_page(work):
     evil = "<script>alert(1)</script>"
     name = evil.replace("/", "&")  # of a file: no slash
+    out = work.folder / "out"
+    work.run()
+    tags = Tags((out / "index.html").read_text(encoding="utf-8")).tags
     work.add("A", name, picture(), picture())
     work.config["models"][0]["label"] = "R&D 'x'"
     work.run()
-    page = (work.folder / "out/index.html").read_text(encoding="utf-8")
-    assert "script" not in Links(page).tags
-    assert "R&amp;D &#x27;x&#x27;" in page
-    assert name not in page
+    text = (out / "index.html").read_text(encoding="utf-8")
+    assert Tags(text).tags.count("script") == tags.count("script")
+    assert "R&amp;D &#x27;x&#x27;" in text
+    assert name not in text
 
-    # A label cannot hold < and >, but the report also renders folders that were made elsewhere.
-    summary = json.loads((work.folder / "out/summary.json").read_text())
+    # A label cannot hold < and >, but the page also shows folders that were made elsewhere.
+    summary = json.loads((out / "summary.json").read_text())
     summary["datasets"][0]["rows"][0]["model"] = evil
     summary["datasets"][0]["name"] = summary["profile"] = evil
     summary["skipped"] = {evil: evil}
-    (work.folder / "out/summary.json").write_text(json.dumps(summary))
-    report.write(work.folder / "out")
-    assert "script" not in Links((work.folder / "out/index.html").read_text(encoding="utf-8")).tags
-    assert html.escape(evil) in (work.folder / "out/index.html").read_text(encoding="utf-8")
+    (out / "summary.json").write_text(json.dumps(summary))
+    page.write(out)
+    text = (out / "index.html").read_text(encoding="utf-8")
+    assert Tags(text).tags.count("script") == tags.count("script")
+    assert html.escape(evil) in text
+    assert evil not in text
     work.config["models"][0]["label"] = evil
     assert "names a folder of the results" in work.refuse()
 
@@ -293,7 +308,7 @@ def test_a_metric_that_small_pictures_cannot_have_gets_a_footnote(work):
         *((work.folder / "out" / f).read_text(encoding="utf-8") for f in ("summary.md", "index.html")),
     ):
         assert note in text
-        assert re.search(r"\d\.\d\d(\*\*|</b>)?†|\d\.\d\d†", text)
+        assert re.search(r"\d\.\d\d(\*\*|<sup>)?†", text)
 
 
 def test_a_metric_that_is_nowhere_defined_is_a_dash(work):
@@ -483,7 +498,7 @@ def test_stray_files_change_nothing(work, fused):
     assert work.run() == expected
     assert len(fused) == 4
     assert (work.rows(), work.summary()) == (rows, summary)
-    assert len(Links((work.folder / "out/index.html").read_text(encoding="utf-8")).pictures) == 4
+    assert len(shown(work.folder / "out")) == 2 * (2 + 2)
 
 
 @pytest.mark.parametrize("cut", [1, 20])
@@ -674,7 +689,8 @@ def test_an_optional_model_without_its_file_is_left_out_and_the_tables_say_so(wo
         printed,
         *((work.folder / "out" / f).read_text(encoding="utf-8") for f in ("summary.md", "index.html")),
     ):
-        assert f"Not run: ship on A: weights of ship: {Path('models/A.pth')} is not there" in text
+        assert "Not run" in text
+        assert f"ship on A: weights of ship: {Path('models/A.pth')} is not there" in text
 
 
 def test_nothing_but_optional_models_without_their_files(work):
@@ -781,14 +797,14 @@ def test_a_full_disk_leaves_no_half_written_picture(work, monkeypatch, fused):
     assert len(work.rows()) == 4
 
 
-@pytest.mark.parametrize("ending", ["summary.part.json", "summary.md.part", "index.html.part"])
+@pytest.mark.parametrize("ending", ["summary.part.json", "summary.md.part", "summary.tex.part", "index.html.part"])
 def test_a_full_disk_at_the_tables(work, monkeypatch, ending):
     ending = ending.replace("summary.part.json", f"summary.{os.getpid()}.part.json")
     work.run()
     before = {p.name: p.read_bytes() for p in (work.folder / "out").iterdir() if p.is_file()}
     work.add("A", "three", picture(), picture())
     with monkeypatch.context() as patch:
-        fill_disk(patch, Path, "write_text", ending)
+        fill_disk(patch, Path, "write_bytes" if ending == "index.html.part" else "write_text", ending)
         work.run(status=2)
     assert "No space left on device; finished pictures are kept" in work.error
     after = {p.name: p.read_bytes() for p in (work.folder / "out").iterdir() if p.is_file()}

@@ -1,6 +1,6 @@
 """What a metric is: a pure function of three pictures plus what tables need to know about it.
 
-The same short name means different formulas in different papers ("SSIM" has at least three). A *profile* is one
+The same short name means different formulas in different papers ("SSIM" has at least four). A *profile* is one
 convention for all of them, and a metric is registered under `profile/name`, e.g. `cddfuse/SSIM`. A further profile is
 further decorated functions; nothing else has to learn about it. No paper here; sources stand with each metric.
 """
@@ -11,30 +11,29 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
+from fusion.metrics.scene import Scene
 from fusion.registry import METRICS, UnknownName, did_you_mean
 
-PLACES = ("fused", "ir", "vis")
+ALL = "all"  # as the name of a profile: every metric of every profile, named `profile/name`
+
+LEFT_OUT: dict[str, str] = {}
+"""`profile/name` -> why a metric that one expects there is not: a fact that could not be had."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric in one convention; call it as `metric(fused, ir, vis) -> float`.
-
-    `function` takes three float64 (H, W) arrays in 0..255 and trusts them; the call checks and converts first.
-    """
+    """One metric in one convention; call it as `metric(fused, ir, vis) -> float`."""
 
     name: str  # as in the table heading: "SSIM"
     profile: str  # the convention it follows: "cddfuse"
-    function: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    function: Callable[[Scene], float]
     higher_is_better: bool | None  # None: neither direction is better
     source: str  # the paper that defines it
     smallest: int = 1  # pixels; the smallest side it is defined for
     unit: str = ""  # empty: a pure number
     range: tuple[float, float] = (-math.inf, math.inf)  # for pictures in 0..255
     note: str = ""  # where this convention leaves `source`, fit for a footnote
-    column: int | None = None  # place in the profile's table; None: after those that have one
+    column: int | None = None  # place in tables; None: after those that have one
 
     @property
     def key(self) -> str:
@@ -42,54 +41,47 @@ class Metric:
         return f"{self.profile}/{self.name}"
 
     def __call__(self, fused, ir, vis) -> float:
-        """The value for luminance pictures (H, W) of any dtype in 0..255.
+        """The value for luminance pictures (H, W) in 0..255, arrays of any type or torch tensors.
 
-        Raises ValueError for pictures that are not 2-D, of different sizes, not finite, or smaller than `smallest`.
+        Raises ValueError for pictures that do not fit (see `Scene`) or are smaller than `smallest`.
         """
-        return self.measure(*luminances(fused, ir, vis))
+        return self.measure(Scene(fused, ir, vis))
 
-    def measure(self, fused: np.ndarray, ir: np.ndarray, vis: np.ndarray) -> float:
-        """The value for what `luminances` returned: the way to score one triple with many metrics."""
-        h, w = fused.shape
-        if min(h, w) < self.smallest:
-            n = self.smallest
+    def measure(self, scene: Scene) -> float:
+        """The value for a scene: the way to score one triple with many metrics, which share what they compute."""
+        if not self.fits(scene.shape):
+            n, (h, w) = self.smallest, scene.shape
             raise ValueError(
                 f"{self.name} needs at least {n}x{n} pixels, got {h}x{w}: use larger pictures or leave {self.name} out"
             )
-        return float(self.function(fused, ir, vis))
+        return float(self.function(scene))
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether pictures of this (H, W) are large enough."""
+        return min(shape) >= self.smallest
 
 
-def luminances(fused, ir, vis) -> list[np.ndarray]:
-    """The three pictures as contiguous float64 (H, W) arrays, or a ValueError that says which one does not fit."""
-    images = [np.ascontiguousarray(image, dtype=np.float64) for image in (fused, ir, vis)]
-    for place, given, image in zip(PLACES, (fused, ir, vis), images, strict=True):
-        if np.ndim(given) != 2:  # ascontiguousarray makes a scalar 1-D
-            raise ValueError(f"{place} has shape {np.shape(given)}, expected (H, W): convert it to luminance first")
-        if image.shape != images[0].shape:
-            raise ValueError(
-                f"fused is {_size(images[0])} but {place} is {_size(image)}: bring all three to one size first"
-            )
-        if not np.isfinite(image).all():
-            raise ValueError(f"{place} holds NaN or infinity, expected luminance in 0..255: clean the picture first")
-    return images
+def metric(
+    name: str, *, profile: str | tuple[str, ...], higher_is_better: bool | None, source: str, **details
+) -> Callable:
+    """A decorator that registers a function of a scene as METRICS["profile/name"] and returns it unchanged.
 
-
-def _size(image: np.ndarray) -> str:
-    return "{}x{}".format(*image.shape)
-
-
-def metric(name: str, *, profile: str, higher_is_better: bool | None, source: str, **details) -> Callable:
-    """A decorator that registers a function of (fused, ir, vis) as METRICS["profile/name"] and returns it unchanged.
-
-    `details` are the other fields of `Metric`. Two profiles that agree on a formula stack two decorators.
+    `profile`: one, or those that agree. `details` are the other fields of `Metric`; profiles that agree on the formula
+    and not on these stack decorators.
     """
 
     def register(function):
-        made = Metric(name, profile, function, higher_is_better, source, **details)
-        METRICS.register(made.key)(made)
+        for one in (profile,) if isinstance(profile, str) else profile:
+            made = Metric(name, one, function, higher_is_better, source, **details)
+            METRICS.register(made.key)(made)
         return function
 
     return register
+
+
+def leave_out(profile: str, names: Iterable[str], reason: str) -> None:
+    """Say why `profile` has no metrics of these names; who asks for one is told."""
+    LEFT_OUT.update({f"{profile}/{name}": reason for name in names})
 
 
 def profiles() -> list[str]:
@@ -98,13 +90,16 @@ def profiles() -> list[str]:
 
 
 def profile(name: str) -> dict[str, Metric]:
-    """Every metric of one convention by its short name: the columns of its table first, then the others."""
+    """Every metric of one convention by its short name: the columns of its table first, then the others.
+
+    `all`: those of every convention, by `profile/name`.
+    """
+    if name == ALL:
+        return {m.key: m for one in profiles() for m in profile(one).values()}
     found = [m for m in METRICS.values() if m.profile == name]
     if not found:
-        known = profiles()
-        raise UnknownName(
-            f"No metric profile named '{name}'. Known: {', '.join(known) or 'none'}.{did_you_mean(str(name), known)}"
-        )
+        known = [*profiles(), ALL]
+        raise UnknownName(f"No metric profile named '{name}'. Known: {', '.join(known)}.{did_you_mean(name, known)}")
     found.sort(key=lambda m: math.inf if m.column is None else m.column)  # stable: else in order of registration
     return {m.name: m for m in found}
 
@@ -117,8 +112,10 @@ def select(profile_name: str, names: Iterable[str] | None = None) -> dict[str, M
     names = [names] if isinstance(names, str) else list(names)
     for name in names:
         if name not in known:
+            reason = LEFT_OUT.get(name if profile_name == ALL else f"{profile_name}/{name}")
             raise UnknownName(
-                f"No metric named '{name}' in profile '{profile_name}'. Known: {', '.join(known)}."
-                f"{did_you_mean(str(name), known)}"
+                f"No metric named '{name}' in profile '{profile_name}'"
+                + (f": {reason}. " if reason else ". ")
+                + f"Known: {', '.join(known)}.{did_you_mean(str(name), known)}"
             )
     return {name: known[name] for name in names}

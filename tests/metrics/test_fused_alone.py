@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from fusion.metrics import evaluate
-from fusion.metrics.statistics import entropy, grey_histogram
+from fusion.metrics import Scene, evaluate
+from fusion.metrics.statistics import entropy, histogram
 
 PICTURE = np.array(
     [
@@ -56,5 +56,5 @@ def test_entropy_of_one_level_is_zero_and_of_all_levels_eight():
 
 def test_histogram_rounds_half_to_even_and_wraps():
     levels = np.array([[0.5, 1.5, 2.5], [255.4, 256.0, -1.0]])
-    counts = grey_histogram(levels)
+    counts = histogram(Scene(levels, levels, levels), "fused")
     assert {int(g): int(counts[g]) for g in counts.nonzero()[0]} == {0: 2, 2: 2, 255: 2}

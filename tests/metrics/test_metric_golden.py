@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fusion.metrics import evaluate, profile
-from fusion.metrics.structure import structural_similarity
+from fusion.metrics.structure import uniform_similarities
 
 PICTURES = {"cddfuse_official": "cddfuse_official_outputs", "ship": "ship", "cpfusion": "cpfusion"}
 SOURCES = {  # infrared and visible folder; the medical ones are named by modality
@@ -112,7 +112,7 @@ def test_published_row_to_every_printed_digit(shared, dataset):
 def test_ssim_in_their_evaluator_with_range_255(shared, method, dataset):
     for image, row in list(golden(shared, method, dataset).items())[::5]:
         fused, ir, vis = (i.astype(np.float64) for i in triple(shared, method, dataset, image))
-        value = sum(structural_similarity(fused, source, data_range=255.0) for source in (ir, vis))
+        value = sum(uniform_similarities(fused, (ir, vis), data_range=255.0))
         assert value == pytest.approx(row["SSIM_255"], rel=1e-6), image  # theirs is float32
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from fusion.metrics import evaluate
-from fusion.metrics.information import DENSE, mutual_information
+from fusion.metrics import Scene, evaluate, information
+from fusion.metrics.information import DENSE
+
+
+def mutual_information(x, y):
+    return information.mutual_information(Scene(x, y, y), "ir")
 
 
 def related(levels, seed=0):
@@ -50,3 +54,17 @@ def test_of_unrelated_pictures_is_zero_and_never_less():
     for n in range(2, 60):  # rounding alone would make it negative for 24 of these sizes
         y, x = np.mgrid[:n, : n + 1].astype(float)
         assert 0 <= mutual_information(x, y) < 1e-13
+
+
+def test_cross_entropy_by_hand():
+    """F has the levels 0, 1, 2, 3 in 8, 4, 2, 2 of 16 pixels; IR all four equally often, VIS 0 and 1 in 8 each."""
+    fused = np.repeat([0, 1, 2, 3], [8, 4, 2, 2]).reshape(4, 4)
+    ir, vis = np.repeat([0, 1, 2, 3], 4).reshape(4, 4), np.repeat([0, 1], 8).reshape(4, 4)
+    of_ir = (math.log2(4 / 8) + math.log2(4 / 4) + math.log2(4 / 2) + math.log2(4 / 2)) / 4
+    of_vis = (math.log2(8 / 8) + math.log2(8 / 4)) / 2
+    for profile in ("strict", "vifb"):  # F lacks nothing
+        assert evaluate(fused, ir, vis, profile, ["CE"])["CE"] == pytest.approx((of_ir + of_vis) / 2, rel=1e-14)
+    # The other way round the visible picture has two levels that "F" lacks.
+    of_fused = (8 * math.log2(8 / 8) + 4 * math.log2(4 / 8)) / 16
+    assert evaluate(vis, fused, fused, "vifb", ["CE"])["CE"] == pytest.approx(of_fused, rel=1e-14)
+    assert evaluate(vis, fused, fused, "strict", ["CE"])["CE"] == math.inf

@@ -1,0 +1,90 @@
+"""Results on disk -> tables for a paper: `summary.tex`, one booktabs table per data set, best bold, second underlined.
+
+Works from `summary.json` alone and imports nothing of the project. The document needs `\\usepackage{booktabs}`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ARROWS = {True: "$\\uparrow$", False: "$\\downarrow$", None: ""}
+SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"}
+MARKS = {1: "\\textbf{%s}", 2: "\\underline{%s}", None: "%s"}
+
+
+def write(out: Path) -> None:
+    """Write `summary.tex` next to `out/summary.json`. Raises OSError where a file cannot be read or written."""
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    text = "\n".join(["% \\usepackage{booktabs}", *(table(d, summary) for d in summary["datasets"])])
+    path, unfinished = out / "summary.tex", out / ".summary.tex.part"
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def table(dataset: dict, summary: dict) -> str:
+    """One data set: a row per model, a column per metric, then the mean rank."""
+    metrics = summary["metrics"]
+    rows = dataset["rows"]
+    columns = {name: marked([row["mean"][name] for row in rows], m["higher_is_better"]) for name, m in metrics.items()}
+    columns["rank"] = marked([row.get("rank") for row in rows], False)
+    head = [escaped(name) + ARROWS[m["higher_is_better"]] for name, m in metrics.items()] + ["rank" + ARROWS[False]]
+    lines = [
+        " & ".join([escaped(row["model"]), *(columns[name][i] + _dagger(row, name) for name in columns)]) + " \\\\"
+        for i, row in enumerate(rows)
+    ]
+    return "\n".join(
+        [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{caption(dataset, summary)}}}",
+            f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            "\\toprule",
+            " & ".join(["", *head]) + " \\\\",
+            "\\midrule",
+            *lines,
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+            "",
+        ]
+    )
+
+
+def _dagger(row: dict, name: str) -> str:
+    return "$^\\dagger$" if row["undefined"].get(name) else ""
+
+
+def caption(dataset: dict, summary: dict) -> str:
+    """What the table holds, and every mean that is not over all pairs."""
+    parts = [
+        f"{escaped(dataset['name'])}: means over {dataset['pairs']} pairs, metrics of profile "
+        f"{escaped(summary['profile'])}; best bold, second underlined."
+    ]
+    for row in dataset["rows"]:
+        if row["images"] != dataset["pairs"]:
+            parts.append(f"{escaped(row['model'])}: {row['images']} pairs only.")
+        parts += [
+            f"$^\\dagger$ {escaped(name)} of {escaped(row['model'])} is undefined on {n} of them."
+            for name, n in row["undefined"].items()
+        ]
+    return " ".join(parts)
+
+
+def marked(values: list[float | None], higher_is_better: bool | None) -> list[str]:
+    """The values to two decimals, the best bold and the second underlined; those that print alike share a place."""
+    printed = ["--" if value is None else f"{value:.2f}" for value in values]
+    known = sorted({float(p) for p in printed if p != "--"}, reverse=bool(higher_is_better))
+    ranked = higher_is_better is not None and sum(p != "--" for p in printed) > 1
+    places = {value: place for place, value in enumerate(known[:2], 1)} if ranked else {}
+    return [MARKS[None if p == "--" else places.get(float(p))] % p for p in printed]
+
+
+def escaped(text: str) -> str:
+    return "".join(SPECIAL.get(c, c) for c in text)

@@ -1,0 +1,112 @@
+"""Scoring files: a fused picture per pair of sources, many at a time in processes of their own.
+
+Pictures are read as the published evaluation reads them, as 8-bit luminance. A result that is missing or cannot be
+read is an error with a name, never a gap that a mean closes over; files that belong to no pair are only listed.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from fusion import images
+from fusion.memory import keep_freed_memory
+from fusion.metrics.base import Metric
+from fusion.metrics.scene import Scene
+from fusion.registry import METRICS
+
+
+@dataclass(frozen=True)
+class Triple:
+    """Three files of one scene."""
+
+    name: str
+    fused: Path
+    ir: Path
+    vis: Path
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The values of one picture, or why there are none."""
+
+    name: str
+    values: dict[str, float] = field(default_factory=dict)
+    """By `profile/name`; nan where a picture is too small, nan or inf where a formula is."""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What three folders hold."""
+
+    triples: list[Triple]
+    missing: list[str]
+    """Lines: pairs without a result."""
+    stray: list[str]
+    """Lines: files that belong to no pair, in any of the folders."""
+
+
+def find(fused: Path, ir: Path, vis: Path) -> Found:
+    """Match three folders by the stems of their files; the pairs of sources say which results there must be.
+
+    Raises ValueError for a folder that is missing or empty, and where no names agree.
+    """
+    pairing = images.pair_folders(ir, vis)
+    results = images.pair_folders(fused, vis)  # for its checks; partners are looked up below
+    files = {path.stem: path for path in [*(p.ir for p in results.pairs), *results.only_ir]}
+    triples = [Triple(p.name, files[p.name], p.ir, p.vis) for p in pairing.pairs if p.name in files]
+    wanted = {p.name for p in pairing.pairs}
+    missing = [f"{p.name}: no result in {fused}" for p in pairing.pairs if p.name not in files]
+    stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted)]
+    return Found(triples, missing, [*pairing.report(), *stray])
+
+
+def measured(metrics: Mapping[str, Metric], scene: Scene) -> dict[str, float]:
+    """{name: value} of one scene; nan where it is too small for a metric."""
+    return {name: m.measure(scene) if m.fits(scene.shape) else math.nan for name, m in metrics.items()}
+
+
+def score(triple: Triple, keys: Sequence[str]) -> Scored:
+    """The values of three files by `profile/name`; a file that cannot be scored is an error, not an exception."""
+    try:
+        levels = [images.grey_levels(images.read(path)) for path in (triple.fused, triple.ir, triple.vis)]
+        return Scored(triple.name, measured({key: METRICS[key] for key in keys}, Scene(*levels)))
+    except (ValueError, OSError) as error:
+        return Scored(triple.name, error=f"{triple.name}: {' '.join(str(error).split())}")
+
+
+def score_all(triples: Sequence[Triple], keys: Sequence[str], workers: int = 1) -> Iterator[Scored]:
+    """`score` of every triple in order, in so many processes; one is this process."""
+    if workers <= 1 or len(triples) < 2:
+        yield from (score(triple, keys) for triple in triples)
+        return
+    with pool(min(workers, len(triples))) as processes:
+        pending = [processes.submit(score, triple, keys) for triple in triples]
+        yield from (result.result() for result in pending)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes for `score`, each with one thread. What has not begun when the block ends is not done."""
+    # Started afresh: a forked copy of OpenCV's or torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process)
+    try:
+        yield processes
+    finally:
+        processes.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
+    cv2.setNumThreads(1)
+    keep_freed_memory()
