@@ -1,6 +1,7 @@
 """Compare fusion methods: fuse every pair with every model, save, score the saved files, write the tables.
 
     python test.py [-opt configs/compare.yml] [a.b=value ...] [--fresh]
+    torchrun --nproc-per-node 4 test.py ...          # shares the pairs among processes, one table
 
 Interrupted and started again, it continues: each picture is recorded in OUT/.progress.jsonl with a key made of all
 that it depends on (weights, options, source files), and is made again only when that key or the picture changed.
@@ -13,6 +14,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 import statistics
 import sys
 import time
@@ -39,12 +41,16 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             options = config.load(args.opt, args.overrides, TestOptions)
             plan = build.comparison(options, args.opt)
-            device = build.device(options.device)
-            journal = Journal(options.out, fresh=args.fresh)
+            share = Share.of_this_process()
+            device = share.device(options.device)
+            with share.first_process_first():
+                journal = Journal(options.out, fresh=args.fresh and share.rank == 0)
         except (ValueError, UnknownName, OSError) as error:
             return stop(2, f"error: {in_one_line(error)}")
         try:
-            results = compare(plan, options, device, journal)
+            results = share.merge(compare(plan, options, device, journal, share), plan)
+            if share.rank > 0:
+                return 1 if results.failures else 0
             write_results(plan, options, results)
             tables = report.write(options.out)
             latex.write(options.out)
@@ -55,6 +61,51 @@ def main(arguments: list[str] | None = None) -> int:
         return stop(130, "interrupted: finished pictures are kept, the same command continues")
     print(f"\n{tables}\n\nAll of it: {options.out / 'index.html'}")
     return 1 if results.failures else 0
+
+
+class Share:
+    """This process's part of the pairs: every `world`-th from number `rank` on."""
+
+    def __init__(self, state=None):
+        self.state = state
+        self.rank, self.world = (state.process_index, state.num_processes) if state else (0, 1)
+
+    @classmethod
+    def of_this_process(cls) -> Share:
+        """All of them, unless torchrun or accelerate started several processes."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        from accelerate import PartialState
+
+        return cls(PartialState(cpu=not torch.cuda.is_available()))
+
+    def device(self, name: str) -> torch.device:
+        return self.state.device if self.state and name == "auto" else build.device(name)
+
+    def first_process_first(self):
+        return self.state.main_process_first() if self.state else nullcontext()
+
+    def of(self, pairs: list) -> list:
+        return pairs[self.rank :: self.world]
+
+    def merge(self, results: Results, plan: build.Comparison) -> Results:
+        """The results of all processes, in the order that one process would have made them in."""
+        if self.world == 1:
+            return results
+        from accelerate.utils import gather_object
+
+        every = gather_object([results])
+        sets = [d.options.name for d in plan.datasets]
+        rows = [m.row for m in plan.models]
+
+        def place(entry: dict) -> tuple:
+            row = rows.index(entry["model"]) if entry["model"] in rows else -1
+            return sets.index(entry["dataset"]), entry["image"], row
+
+        return Results(
+            records=sorted((r for part in every for r in part.records), key=place),
+            failures=sorted((f for part in every for f in part.failures), key=place),
+        )
 
 
 def stop(status: int, message: str) -> int:
@@ -146,13 +197,15 @@ class Results:
             self.failures.append(failure)
 
 
-def compare(plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal) -> Results:
-    """Fuse and score every pair of every data set with every model; a pair that fails is listed, not fatal."""
+def compare(
+    plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal, share: Share
+) -> Results:
+    """Fuse and score this process's share of the pairs with every model; a pair that fails is listed, not fatal."""
     results = Results()
-    total = sum(len(d.pairing.pairs) * len(models_for(plan, d)) for d in plan.datasets)
+    total = sum(len(share.of(d.pairing.pairs)) * len(models_for(plan, d)) for d in plan.datasets)
     with (
         scoring.pool(options.workers) if options.workers > 1 else nullcontext() as processes,
-        tqdm(total=total, unit="picture", dynamic_ncols=True, disable=None) as bar,
+        tqdm(total=total, unit="picture", dynamic_ncols=True, disable=True if share.rank else None) as bar,
     ):
         work = Work(results, journal, plan.metrics, processes)
         for dataset in plan.datasets:
@@ -160,9 +213,9 @@ def compare(plan: build.Comparison, options: TestOptions, device: torch.device, 
             models = models_for(plan, dataset)
             keys = {m.row: model_key(m, options, plan.metrics) for m in models}
             networks = {m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models}
-            for line in dataset.pairing.report():
+            for line in dataset.pairing.report() if share.rank == 0 else ():
                 results.fail(name, "-", "all models", line)
-            for pair in dataset.pairing.pairs:
+            for pair in share.of(dataset.pairing.pairs):
                 scorer = Scorer(dataset.options, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")

@@ -1,97 +1,201 @@
-"""Fuse a pair of files, or the pairs of two folders.
+"""Fuse one's own pictures: a pair of files, the pairs of two folders, or two videos.
 
     python scripts/fuse.py IR VIS -o OUT [--model cddfuse] [--weights FILE]
-    python scripts/fuse.py ir/ vi/ -o fused/
+    python scripts/fuse.py ir.png vis.png -o fused.png --model cpfusion
+    python scripts/fuse.py ir/ vi/ -o fused/ --weights models/ship_msrs.safetensors
+    python scripts/fuse.py ir.mp4 vis.mp4 -o fused.mp4 --temporal --side-by-side
 
-OUT is a picture for a pair of files, a folder for two folders. Finished pictures of a folder run are kept: the same
-command continues. Exit status: 0, 1 where a pair failed, 2 where nothing could start, 130 after Ctrl-C.
+OUT is a picture, a folder for two folders, or a video without sound: .mp4 and .mov (MPEG-4), .avi (Motion JPEG, which
+keeps odd sizes) or .mkv (FFV1, without loss). A folder run continues where it stopped: OUT/.fuse.jsonl records of each
+picture what it was made of, and it is made again when any of that, or the picture, has changed.
+Exit status: 0, 1 where a pair failed, 2 where nothing could start, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from tqdm import tqdm
 
-import fusion
-from fusion import images, infer
+from fusion import __version__, build, images, infer, videos, weights
 from fusion.memory import keep_freed_memory
 from fusion.registry import UnknownName
+
+RECORD = ".fuse.jsonl"
+
+
+class WriteError(Exception):
+    """The disk or the folder refuses: no use in trying the next pair."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    quieten_opencv()
     try:
-        pairs = find(args.ir, args.vis, args.out)
-        network = load(args.model, args.weights)
+        kind = kind_of(args.ir, args.vis)
+        args.out = checked_out(args, kind)
+        network = load(args)
     except (ValueError, UnknownName, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    failed = []
+        return stop(2, f"error: {in_one_line(error)}")
+    fuser = Fuser(network, args)
     try:
-        for ir, vis, out in tqdm(pairs, unit="picture", disable=len(pairs) == 1):
-            if out.exists() and len(pairs) > 1 and not args.fresh:
-                continue
-            try:
-                images.write(out, fuse(network, ir, vis, args))
-            except (ValueError, OSError) as error:
-                failed.append(f"{ir.name}: {error}")
+        return {"folder": fuse_folders, "video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
+    except WriteError as error:
+        return stop(1, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
-        print("interrupted: finished pictures are kept; the same command continues", file=sys.stderr)
-        return 130
-    for line in failed:
-        print(f"error: {line}", file=sys.stderr)
-    print(f"{len(pairs) - len(failed)} of {len(pairs)} fused: {args.out}")
-    return 1 if failed else 0
+        kept = "finished pictures are kept, the same command continues" if kind == "folder" else "nothing was written"
+        return stop(130, f"interrupted: {kept}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Fuse a pair of files, or the pairs of two folders.")
-    parser.add_argument("ir", type=Path, metavar="IR", help="infrared (or CT, PET, SPECT) file or folder")
-    parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) file or folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="picture, or folder for two folders")
-    parser.add_argument("--model", default="cddfuse", help="a registered network (default: %(default)s)")
+    parser = argparse.ArgumentParser(description="Fuse a pair of files, the pairs of two folders, or two videos.")
+    parser.add_argument("ir", type=Path, metavar="IR", help="infrared (or CT, PET, SPECT) picture, folder or video")
+    parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) picture, folder or video")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="picture, folder or video")
+    parser.add_argument("--model", help="a registered network (default: the one --weights is of, or cddfuse)")
     parser.add_argument("--weights", type=Path, help="ours or the authors'; default: models/MODEL_msrs.safetensors")
-    parser.add_argument("--output", choices=("colour", "gray"), default="colour")
+    parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--resize", choices=("ir", "vis"), help="bring this one to the size of the other")
-    parser.add_argument("--fresh", action="store_true", help="make every picture again")
+    parser.add_argument("--side-by-side", action="store_true", help="write ir | vis | fused")
+    parser.add_argument(
+        "--temporal",
+        type=frame_count,
+        nargs="?",
+        const=8,
+        metavar="N",
+        help="let the darkest and brightest value that a method stretches to black and white follow the frames with a "
+        "delay of about N (default: 8), so that a video does not flicker",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="make every picture of a folder again")
     return parser.parse_args(arguments)
 
 
-def find(ir: Path, vis: Path, out: Path) -> list[tuple[Path, Path, Path]]:
-    """(ir, vis, out) files. Raises ValueError where one is a file and the other a folder."""
-    if ir.is_dir() != vis.is_dir():
-        raise ValueError(f"{ir} and {vis}: expected two files or two folders")
-    if not ir.is_dir():
-        return [(ir, vis, out)]
-    pairing = images.pair_folders(ir, vis)
-    for line in pairing.report():
-        print(f"note: {line}", file=sys.stderr)
-    return [(pair.ir, pair.vis, out / f"{pair.name}.png") for pair in pairing.pairs]
+def frame_count(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected 1 or more frames, got {text}")
+    return value
 
 
-def load(model: str, weights: Path | None):
-    network = fusion.load(model)
-    if weights is None and network.learned:
-        weights = Path("models") / f"{model}_msrs.safetensors"
-        if not weights.is_file():
-            raise FileNotFoundError(f"{weights} is not there: --weights names a file (README, Weights)")
-    return fusion.load(model, weights) if weights else network
+def stop(status: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return status
 
 
-def fuse(network, ir: Path, vis: Path, args: argparse.Namespace) -> np.ndarray:
-    ir_image, vis_image = images.read(ir), images.read(vis)
-    if args.resize == "ir":
-        ir_image = resized(ir_image, vis_image)
-    elif args.resize == "vis":
-        vis_image = resized(vis_image, ir_image)
-    return infer.fuse(network, ir_image, vis_image, output=args.output, task=args.task)
+def note(text: str) -> None:
+    tqdm.write(f"note: {text}", file=sys.stderr)
+
+
+def in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def quieten_opencv() -> None:
+    """Its decoders describe damaged files on stderr; we say it in one line."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    images.OPENCV_LOG.setLogLevel(0)
+
+
+# --- what there is to do --------------------------------------------------------------------------------------------
+
+
+def kind_of(ir: Path, vis: Path) -> str:
+    """`folder`, `picture` or `video`. Raises ValueError for two of different kinds, FileNotFoundError."""
+    for path in (ir, vis):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
+    kinds = [
+        "folder" if p.is_dir() else "picture" if p.suffix.lower() in images.SUFFIXES else "video" for p in (ir, vis)
+    ]
+    if kinds[0] != kinds[1]:
+        found = f"{ir} (a {kinds[0]}) and {vis} (a {kinds[1]})"
+        raise ValueError(f"expected two pictures, two folders or two videos, got {found}")
+    return kinds[0]
+
+
+def checked_out(args: argparse.Namespace, kind: str) -> Path:
+    """Where the result goes. Raises ValueError for a name that cannot hold it or that is a source's, OSError."""
+    out: Path = args.out
+    if kind == "folder":
+        out.mkdir(parents=True, exist_ok=True)
+    else:
+        known = images.SUFFIXES if kind == "picture" else tuple(videos.CODECS)
+        if out.is_dir():
+            out = out / f"{args.vis.stem}{args.vis.suffix if args.vis.suffix.lower() in known else known[0]}"
+        if out.suffix.lower() not in known:
+            raise ValueError(f"-o {out}: a {kind} is written as one of {', '.join(known)}")
+    if out.exists() and any(out.samefile(source) for source in (args.ir, args.vis)):
+        raise ValueError(f"-o {out} is one of the sources: choose another name, nothing is overwritten")
+    return out
+
+
+def load(args: argparse.Namespace):
+    """The network, on its device. Raises ValueError, UnknownName, OSError."""
+    stated = weights.stated(args.weights)[0] if args.weights else None
+    name = args.model or stated or "cddfuse"
+    file = args.weights
+    if file is None and build.NETWORKS[name].learned:
+        file = Path("models") / f"{name}_msrs.safetensors"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")
+    args.model, args.weights = name, file
+    try:
+        network = build.network(name, file, task=args.task).to(build.device(args.device))
+    except ValueError as error:
+        known = args.model != "cddfuse" or stated
+        raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
+    if args.temporal and not network.convention.stretch:
+        note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
+    return network
+
+
+# --- one pair -------------------------------------------------------------------------------------------------------
+
+
+class Fuser:
+    """Two pictures -> the one to be written."""
+
+    def __init__(self, network, args: argparse.Namespace):
+        self.network, self.args = network, args
+        self.span: tuple[float, float] | None = None
+        """Smoothed minimum and maximum of the raw output, of the frames so far."""
+
+    def __call__(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        """uint8 (H, W) or (H, W, 3) RGB; raises ValueError where the pair cannot be fused."""
+        args, network = self.args, self.network
+        if args.resize == "ir":
+            ir = resized(ir, vis)
+        elif args.resize == "vis":
+            vis = resized(vis, ir)
+        infer.check_pair(network, ir, vis)
+        try:
+            raw = infer.run(network, *infer.input_planes(network, ir, vis, args.task))
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+                raise
+            raise ValueError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
+        colours = infer.colour_source(ir, vis, args.task) if args.output == "colour" else None
+        if args.temporal:
+            self._follow(float(raw.min()), float(raw.max()))
+        fused = infer.finish(network, raw, colours, self.span)
+        return beside(ir, vis, fused) if args.side_by_side else fused
+
+    def _follow(self, low: float, high: float) -> None:
+        """Exponential smoothing, each frame with the weight 1/N; the first frame begins where it is."""
+        before = self.span or (low, high)
+        self.span = tuple(old + (new - old) / self.args.temporal for old, new in zip(before, (low, high), strict=True))
 
 
 def resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -100,5 +204,153 @@ def resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def beside(*pictures: np.ndarray) -> np.ndarray:
+    """8-bit pictures of one height in a row; in colour where one of them is."""
+    pictures = [images.to_uint8(images.to_float(p)) if p.dtype != np.uint8 else p for p in pictures]
+    if any(p.ndim == 3 for p in pictures):
+        pictures = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
+    return np.hstack(pictures)
+
+
+def fuse_pair(fuser: Fuser, args: argparse.Namespace) -> int:
+    try:
+        write(args.out, fuser(images.read(args.ir), images.read(args.vis)))
+    except (ValueError, OSError) as error:
+        return stop(1, f"error: {in_one_line(error)}")
+    except WriteError as error:
+        return stop(1, f"error: {in_one_line(error)}")
+    print(f"fused: {args.out}")
+    return 0
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    try:
+        images.write(path, image)
+    except OSError as error:
+        raise WriteError(error) from error
+
+
+# --- two folders ----------------------------------------------------------------------------------------------------
+
+
+class Record:
+    """Finished pictures of a folder, one JSON line each; a line cut by a crash is skipped."""
+
+    def __init__(self, folder: Path, *, fresh: bool):
+        self.path = folder / RECORD
+        self.lines: dict[str, dict] = {}
+        if fresh:
+            self.path.unlink(missing_ok=True)
+        self._append("")
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        if text and not text.endswith("\n"):
+            self._append("\n")  # after a cut line
+        for line in text.splitlines():
+            try:
+                record = json.loads(line)
+                self.lines[record["picture"]] = record
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def find(self, picture: Path, key: str) -> dict | None:
+        """The record of a picture made under this key and not touched since."""
+        record = self.lines.get(picture.name)
+        return record if record and record.get("key") == key and record.get("stamp") == stamp(picture) else None
+
+    def add(self, picture: Path, key: str, span: tuple[float, float] | None) -> None:
+        record = {"picture": picture.name, "key": key, "stamp": stamp(picture), "span": span}
+        self._append(json.dumps(record) + "\n")
+
+    def _append(self, text: str) -> None:
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise WriteError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def stamp(path: Path) -> list[int] | None:
+    """[bytes, time of change in ns], or None where there is no such file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def method_key(args: argparse.Namespace) -> str:
+    """All that decides a picture but for its sources and the frames before it."""
+    file = hashlib.sha256(args.weights.read_bytes()).hexdigest() if args.weights else None
+    options = [args.output, args.task, args.resize, args.side_by_side, args.temporal]
+    return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
+
+
+def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
+    try:
+        pairing = images.pair_folders(args.ir, args.vis)
+    except (ValueError, OSError) as error:
+        return stop(2, f"error: {in_one_line(error)}")
+    for line in pairing.report():
+        note(line)
+    record, method, failed, made = Record(args.out, fresh=args.fresh), method_key(args), [], 0
+    for pair in tqdm(pairing.pairs, unit="picture", dynamic_ncols=True, disable=None):
+        picture = args.out / f"{pair.name}.png"
+        sources = " ".join(f"{path} {stamp(path)}" for path in (pair.ir, pair.vis))
+        key = f"{method} {sources} {fuser.span or ''}".strip()
+        if done := record.find(picture, key):
+            fuser.span = tuple(done["span"]) if done["span"] else None
+            continue
+        try:
+            write(picture, fuser(images.read(pair.ir), images.read(pair.vis)))
+        except (ValueError, OSError) as error:
+            failed.append(f"error: {pair.name}: {in_one_line(error)}")
+            continue
+        record.add(picture, key, fuser.span)
+        made += 1
+    for line in failed:
+        print(line, file=sys.stderr)
+    kept = len(pairing.pairs) - made - len(failed)
+    print(f"{made} fused, {kept} were there, {len(failed)} failed: {args.out}")
+    return 1 if failed else 0
+
+
+# --- two videos -----------------------------------------------------------------------------------------------------
+
+
+def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
+    try:
+        ir, vis = videos.Video(args.ir), videos.Video(args.vis)
+        if abs(ir.fps - vis.fps) > 0.01:
+            note(f"{args.ir} runs at {ir.fps:g} frames/s, {args.vis} at {vis.fps:g}: frames are paired by their number")
+        total = min(filter(None, (ir.stated, vis.stated)), default=None)
+        with (
+            videos.writing(args.out, vis.fps) as append,
+            tqdm(total=total, unit="frame", dynamic_ncols=True, disable=None) as bar,
+        ):
+            written = 0
+            while pair := next_pair(ir, vis):
+                append(fuser(*pair))
+                written += 1
+                bar.update()
+            if not written:
+                raise ValueError(f"{args.ir} and {args.vis} hold no pair of frames")
+    except (ValueError, OSError) as error:
+        return stop(1, f"error: {in_one_line(error)}")
+    if ir.frames != vis.frames:
+        longer = max(ir, vis, key=lambda video: video.frames)
+        note(f"{longer.path} is the longer one: what follows its first {written} frames is left out")
+    print(f"{written} frames fused: {args.out}")
+    ended = [video for video in (ir, vis) if video.frames == written]
+    problems = [text for text in (video.shortfall() for video in ended) if text]
+    return stop(1, f"error: {'; '.join(problems)}") if problems else 0
+
+
+def next_pair(ir: videos.Video, vis: videos.Video) -> tuple[np.ndarray, np.ndarray] | None:
+    """The next frame of each, or None where one of them has ended."""
+    frames = ir.read(), vis.read()
+    return None if any(frame is None for frame in frames) else frames
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing half-written stays
     sys.exit(main())
