@@ -35,6 +35,9 @@ test-all: $(READY)
 
 bench: $(READY)
 	$(BIN)/python scripts/benchmark.py loader
+	$(BIN)/python scripts/benchmark.py metrics
+	$(BIN)/python scripts/benchmark.py infer
+	$(BIN)/python scripts/benchmark.py train
 
 samples: $(READY)
 	$(BIN)/python scripts/make_samples.py

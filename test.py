@@ -28,9 +28,9 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, config, images, infer, latex, metrics, page, report
-from fusion.config import ModelOptions, TestOptions
 from fusion.memory import keep_freed_memory
 from fusion.metrics import scoring, significance
+from fusion.options import ModelOptions, TestOptions
 from fusion.registry import UnknownName
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 import yaml
+from accelerate.utils import gather_object
 
 from fusion import build_training, config, images, weights
-from fusion.build_training import Run, is_first_process
-from fusion.config import TrainOptions
+from fusion.build_training import NothingToTrain, Run, is_first_process, nothing_to_train
 from fusion.memory import keep_freed_memory
-from fusion.registry import UnknownName
+from fusion.options import TrainOptions
+from fusion.registry import NETWORKS, UnknownName
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
 from fusion.training.trainer import Diverged
@@ -37,27 +38,43 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = read_options(args.opt, args.overrides)
         folder = Path("runs") / options.name
-        run = build_training.training(options, args.opt, folder)
-        if not start(run, options, folder, resume=args.resume):
-            return 0
-        finished = run.trainer.run()
-        if finished and run.trainer.accelerator.is_main_process:
-            deliver(run, options)
-    except build_training.NothingToTrain as nothing:
+        run = build(options, args.opt, folder)
+        prepare(run, options, folder, resume=args.resume)
+    except NothingToTrain as nothing:
         say(str(nothing))
         return 0
     except KeyboardInterrupt:
-        return fail("stopped at once; --resume continues from the last checkpoint", 130)
-    except (ValueError, UnknownName, OSError, Diverged) as error:
-        return fail(str(error), 2)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "memory" not in str(error):
-            raise
-        return fail(no_memory(options), 2)
-    if not finished:
-        say(f"stopped after step {run.trainer.progress.step}, which is saved: the same command with --resume continues")
         return 130
-    return 0
+    except (ValueError, UnknownName, OSError) as error:
+        return fail(error, 2)
+    return train(run, options)
+
+
+def build(options: TrainOptions, path: str, folder: Path) -> Run:
+    try:
+        return build_training.training(options, path, folder)
+    except (RuntimeError, MemoryError) as error:
+        raise no_memory(options, error) from error
+
+
+def train(run: Run, options: TrainOptions) -> int:
+    """Run to the end or to a signal; returns the exit status."""
+    trainer = run.trainer
+    try:
+        finished = trainer.run()
+        if finished and trainer.accelerator.is_main_process:
+            deliver(run, options)
+    except KeyboardInterrupt:
+        return fail(f"stopped at once; --resume continues from {trainer.checkpoints.last() or 'the beginning'}", 130)
+    except (ValueError, OSError, Diverged) as error:
+        return fail(error, 2, everywhere=not isinstance(error, Diverged))
+    except (RuntimeError, MemoryError) as error:
+        return fail(no_memory(options, error), 2, everywhere=True)
+    trainer.accelerator.end_training()
+    if finished:
+        return 0
+    say(f"stopped after step {trainer.progress.step}, which is saved: the same command with --resume continues")
+    return 128 + trainer.stop.asked if trainer.stop.asked else 1
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -70,37 +87,52 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def say(text: str) -> None:
     if is_first_process():
-        print(text)
+        print(text, flush=True)
 
 
-def fail(text: str, status: int) -> int:
-    if is_first_process():
-        print(f"error: {text}", file=sys.stderr)
+def fail(error: Exception | str, status: int, *, everywhere: bool = False) -> int:
+    """One line, from the first process; from every one where it may be that one's own trouble."""
+    if isinstance(error, OSError) and error.strerror:
+        error = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if is_first_process() or everywhere:
+        print(f"error: {error}", file=sys.stderr, flush=True)
     return status
 
 
-def no_memory(options: TrainOptions) -> str:
+def no_memory(options: TrainOptions, error: BaseException) -> Exception:
+    """What to tell a user of `error` where it means that memory is short; `error` itself where it does not."""
+    if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+        return error
     size = options.data.options.get("size")
     patches = f"{options.data.batch_size} patches" + (f" of {size}x{size}" if size else "")
-    return (
-        f"not enough memory for a batch of {patches}: lower data.batch_size (and raise accumulation to make up for it), "
-        "set checkpointing=true, or precision=bf16"
+    return ValueError(
+        f"not enough memory for a batch of {patches}: lower data.batch_size (and raise accumulation to make up for "
+        "it), set checkpointing=true, or precision=bf16"
     )
 
 
 def read_options(path: str, overrides: list[str]) -> TrainOptions:
-    if "models" in config.read_yaml(path):
-        raise build_training.NothingToTrain(f"{path} compares methods, nothing in it trains: python test.py -opt {path}")
+    raw = config.read_yaml(path)
+    if "models" in raw:
+        raise NothingToTrain(f"{path} compares methods, nothing in it trains: python test.py -opt {path}")
+    network = raw.get("network")
+    name = network.get("name") if isinstance(network, dict) else None
+    if name in NETWORKS and not NETWORKS[name].learned:  # before anybody asks for its missing phases
+        raise nothing_to_train(name)
     return config.load(path, overrides, TrainOptions)
 
 
 # --- the run's folder -----------------------------------------------------------------------------------------------
 
 
-def start(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> bool:
-    """Restore the run or open its folder; False where it is already finished and delivered."""
+def prepare(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> None:
+    """Restore the run, or open its folder. Raises ValueError where it may do neither."""
     trainer = run.trainer
-    found = trainer.checkpoints.latest()
+    found = trainer.checkpoints.newest(say)
+    if found is None and (last := trainer.checkpoints.last()):
+        raise ValueError(
+            f"no checkpoint of {last.parent} can be read: remove {folder}, or name=OTHER starts another run"
+        )
     if found and not resume:
         step = found[1]["progress"]["step"]
         raise ValueError(f"{folder} holds a run at step {step}: --resume continues it, name=OTHER starts another")
@@ -112,14 +144,18 @@ def start(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> boo
         say(f"continuing {path} at step {trainer.progress.step} of {trainer.phases[-1].end}")
     elif resume:
         say(f"{folder} holds no checkpoint yet: starting from the beginning")
+    if trainer.accelerator.num_processes > 1 and len(set(gather_object([trainer.progress.step]))) > 1:
+        raise ValueError(
+            f"the processes disagree on where {folder} stands: it must lie on a disk that all machines share"
+        )
     if trainer.accelerator.is_main_process:
         with images.atomic_path(folder / "config.yml") as out:
             out.write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        facts = {**record.provenance(), "seed": options.seed, "data": run.data}
+        facts |= {"device": str(trainer.device), "processes": trainer.accelerator.num_processes}
+        facts |= {"precision": trainer.accelerator.mixed_precision, "threads": torch.get_num_threads()}
         with images.atomic_path(folder / "run.json") as out:
-            device = str(trainer.accelerator.device)
-            facts = {**record.provenance(), "seed": options.seed, "device": device, "data": run.data}
-            out.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    return True
+            out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def differences(old: dict, new: dict) -> list[str]:
@@ -136,29 +172,30 @@ def flatten(value, prefix: str = "") -> dict:
     """{"a": {"b": [1]}} -> {"a.b.0": 1}"""
     if isinstance(value, (dict, list)) and value:
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, inner in items for k, v in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()}
+        return {
+            k: v for key, inner in items for k, v in flatten(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+        }
     return {prefix: value}
 
 
 def deliver(run: Run, options: TrainOptions) -> None:
     """models/NAME.safetensors and its card."""
     trainer = run.trainer
-    network = trainer.network_to_deliver()
+    network, progress = trainer.network_to_deliver(), vars(trainer.progress)
     best = trainer.checkpoints.folder / "best.pt"
-    step = trainer.progress.step
     if options.deliver == "best" and best.exists():
         state = load_checkpoint(best)
         network.load_state_dict(state["ema"] or state["network"])
-        step = state["progress"]["step"]
+        progress = state["progress"]
     path = Path("models") / f"{options.name}.safetensors"
     weights.save(path, network, name=options.network.name, options=options.network.options)
     card = {
         "name": options.name,
         "network": options.network.model_dump(mode="json"),
-        "steps": step,
+        "steps": progress["step"],
         "seed": options.seed,
         "data": run.data,
-        "validation": trainer.judge.measure(network) if trainer.judge else None,
+        "validation": progress["metrics"],
         "config": options.model_dump(mode="json"),
         **record.provenance(),
     }

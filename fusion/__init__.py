@@ -13,17 +13,21 @@
 __version__ = "0.1.0"
 
 
-def load(name, weights=None, **options):
+def load(name, weights=None, *, speed="exact", max_memory=None, **options):
     """A network by name, in evaluation mode.
 
-    name: `cddfuse`, `ship`, `cpfusion`, `average`, `maximum`, or whatever else is registered.
+    name: `cddfuse`, `ship`, `cpfusion`, `average`, `maximum`, or whatever else is registered; or the path of an .onnx
+        file that `scripts/export_onnx.py` wrote.
     weights: our .safetensors or the authors' .pth; None leaves a learned network untrained.
+    speed: how pictures are fused: `exact` (float32), `bf16` (faster, under half a gray level away on average),
+        `compiled` (float32 by torch.compile).
+    max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse only. More raises ValueError.
     options: constructor arguments.
     Raises LookupError for an unknown name, ValueError for options or weights that do not fit, FileNotFoundError.
     """
     from fusion import build
 
-    return build.network(name, weights, options)
+    return build.network(name, weights, options, speed=speed, max_memory=max_memory)
 
 
 def fuse(network, ir, vis, *, output="colour", task="infrared-visible"):

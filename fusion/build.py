@@ -5,6 +5,7 @@ Everything that can be wrong with a config is found here, before any work starts
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +14,32 @@ import torch
 import fusion.metrics
 import fusion.networks  # registers the networks
 from fusion import weights
-from fusion.config import DatasetOptions, ModelOptions, TestOptions
 from fusion.images import Pairing, pair_folders
-from fusion.networks.base import Network
+from fusion.networks.base import Network, Speed
+from fusion.onnx_file import OnnxNetwork
+from fusion.options import DatasetOptions, ModelOptions, TestOptions
 from fusion.registry import NETWORKS, UnknownName
 
 
-def network(name: str, weight_file: str | Path | None = None, options: dict | None = None, task: str = "") -> Network:
-    """A registered network in evaluation mode, with the weights of `weight_file` where one is given.
+def network(
+    name: str,
+    weight_file: str | Path | None = None,
+    options: dict | None = None,
+    task: str = "",
+    *,
+    speed: Speed = "exact",
+    max_memory: int | str | None = None,
+) -> Network:
+    """A registered network in evaluation mode, with the weights of `weight_file` where one is given; or an ONNX file.
 
     Options count in this order: those stated here, those written in the weight file, those that suit the task.
-    Raises UnknownName, ValueError, FileNotFoundError.
+    speed, max_memory: how it fuses pictures (`Network.fuse_for_inference`); memory in bytes or as `3GiB`.
+    Raises UnknownName, ValueError, FileNotFoundError, ImportError (an ONNX file without onnxruntime).
     """
+    if str(name).endswith(".onnx"):
+        if weight_file or options or max_memory:
+            raise ValueError(f"{name} has its weights and options inside: give none")
+        return OnnxNetwork(name)
     cls = NETWORKS[name]
     stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
     if stated_name not in (None, name):
@@ -38,7 +53,22 @@ def network(name: str, weight_file: str | Path | None = None, options: dict | No
         raise ValueError(f"network '{name}' cannot be built with {all_options}: {error}") from error
     if weight_file:
         weights.load(built, weight_file)
+    built.speed, built.max_memory = speed, number_of_bytes(max_memory)
+    built.check_inference(speed, built.max_memory)
     return built.eval()
+
+
+def number_of_bytes(text: int | str | None) -> int | None:
+    """`3GiB`, `500 MB`, `1e9` or a number -> bytes; ValueError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*(?:([kMGT]i?)?B)?\s*", str(text), re.IGNORECASE)
+    try:
+        number, prefix = float(match[1]), (match[2] or "").lower()
+    except (TypeError, ValueError):
+        raise ValueError(f"max_memory must be bytes or like 3GiB, 500MB; got {text!r}") from None
+    power = " kmgt".index(prefix[0]) if prefix else 0
+    return int(number * (1024 if prefix.endswith("i") else 1000) ** power)
 
 
 def device(name: str) -> torch.device:

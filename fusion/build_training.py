@@ -5,35 +5,41 @@ Everything that can be wrong with a training config is found here, before the fi
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timm.optim
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 
 import fusion.data  # registers the data sets
 import fusion.metrics
-import fusion.objectives  # noqa: F401 -- registers the objectives
+import fusion.objectives  # registers the objectives
 from fusion import build, images, infer
-from fusion.config import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
 from fusion.data.sampler import loader
 from fusion.networks.base import Network, checkpoint_activations
-from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName
+from fusion.options import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
+from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName, did_you_mean
 from fusion.training import rates
-from fusion.training.phases import Phase, trained_steps
-from fusion.training.trainer import Every, Judge, Trainer
+from fusion.training.phases import Every, Judge, Phase, trained_steps
+from fusion.training.trainer import Trainer
 
 SHOWN_SIZE = 256  # pixels; side of the pictures of a run
 
 
 class NothingToTrain(ValueError):
     """The config's network is rule-based."""
+
+
+def nothing_to_train(name: str) -> NothingToTrain:
+    return NothingToTrain(f"{name} has no training phases; python test.py fuses and compares with it")
 
 
 @dataclass(frozen=True)
@@ -62,21 +68,18 @@ def _training(options: TrainOptions, folder: Path) -> Run:
     network = _network(options)
     data = _dataset(options)
     per_epoch = len(data) / (options.data.batch_size * options.accumulation)
-    accelerator = _accelerator(options)
-    if options.data.batch_size % accelerator.num_processes:
-        raise ValueError(
-            f"data.batch_size is {options.data.batch_size}, which does not divide among "
-            f"{accelerator.num_processes} processes: use a multiple"
-        )
     phases = _phases(options.phases, network, per_epoch)
+    optimizer, rate_tables = _optimizer(options, network, phases), _rates(options, phases, per_epoch)
+    judge, shown = _judge(options.validation), _shown(options.validation, data)
+    accelerator = _accelerator(options)
     if options.checkpointing:
         checkpoint_activations(network)
     summary = {"name": options.data.name, **options.data.options, "pairs": len(data), "sha256": data.data_hash}
     trainer = Trainer(
         network=network,
         phases=phases,
-        optimizer=_optimizer(options, network, phases),
-        rates=_rates(options, phases, per_epoch),
+        optimizer=optimizer,
+        rates=rate_tables,
         batches=_batches(options, data, accelerator),
         accelerator=accelerator,
         folder=folder,
@@ -85,8 +88,8 @@ def _training(options: TrainOptions, folder: Path) -> Run:
         keep=options.keep,
         accumulation=options.accumulation,
         ema=options.ema,
-        judge=_judge(options.validation) if options.validation else None,
-        shown=_shown(options.validation, data),
+        judge=judge,
+        shown=shown,
         patience=options.patience,
         compile=options.compile,
     )
@@ -99,7 +102,7 @@ def _training(options: TrainOptions, folder: Path) -> Run:
 def _network(options: TrainOptions) -> Network:
     name = options.network.name
     if not NETWORKS[name].learned or not options.phases:
-        raise NothingToTrain(f"{name} has no training phases; to fuse and compare with it: python test.py")
+        raise nothing_to_train(name)
     torch.manual_seed(options.seed)
     return build.network(name, options.weights, options.network.options).train()
 
@@ -109,27 +112,41 @@ def _dataset(options: TrainOptions):
     if len(data) == 0:
         raise ValueError("data: the training set is empty")
     first = data[0]
-    needs_mask = any("mask" in OBJECTIVES[p.objective.name].batch_keys for p in options.phases)
-    if needs_mask and "mask" not in first:
-        raise ValueError("data: the objective needs saliency masks: use the data set 'folder' with `mask: true`")
+    for i, phase in enumerate(options.phases):
+        for key in OBJECTIVES[phase.objective.name].batch_keys:
+            if key not in first:
+                remedy = ": use the data set 'folder' with `mask: true` (masks are computed where no files are given)"
+                raise ValueError(
+                    f"phases[{i}].objective: {phase.objective.name} needs '{key}', which the data lack"
+                    + (remedy if key == "mask" else "")
+                )
     return data
 
 
 def _accelerator(options: TrainOptions) -> Accelerator:
     device = build.device(options.device)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if options.data.batch_size % processes:
+        raise ValueError(
+            f"data.batch_size: {options.data.batch_size} does not divide among {processes} processes: use a multiple"
+        )
     precision = options.precision
     if precision == "auto":
         precision = "bf16" if computes_in_bf16(device) else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
     if device.type == "cuda":
+        if processes == 1 and device.index is not None:
+            torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # TF32: ten bits more than bf16, several times fp32's speed
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # every batch has one size
-    if precision == "fp16" and device.type == "cpu":
-        raise ValueError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
         gradient_accumulation_steps=options.accumulation,
         cpu=device.type == "cpu",
+        # The other processes wait while the first one validates.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
     )
 
 
@@ -144,15 +161,19 @@ def computes_in_bf16(device: torch.device) -> bool:
 def _phases(options: list[PhaseOptions], network: Network, per_epoch: float) -> list[Phase]:
     phases, end = [], 0
     for i, phase in enumerate(options):
-        where = f"phases[{i}]"
         arguments = {"network": network, "weights": phase.objective.weights, **phase.objective.options}
-        objective = OBJECTIVES.build(phase.objective.name, arguments)
+        try:
+            objective = OBJECTIVES.build(phase.objective.name, arguments)
+        except (ValueError, UnknownName) as error:
+            raise ValueError(f"phases[{i}].objective: {error}") from error
         trains = tuple(phase.trains or objective.trains)
         parts = [name for name, _ in network.named_children()]
-        if unknown := [part for part in trains if part not in parts]:
-            raise ValueError(f"{where}.trains: the network has no part '{unknown[0]}'; it has: {', '.join(parts)}")
+        for part in trains:
+            if part not in parts:
+                hint = did_you_mean(part, parts)
+                raise ValueError(f"phases[{i}].trains: no part '{part}'; the network has: {', '.join(parts)}.{hint}")
         end += steps(phase.length, per_epoch)
-        phases.append(Phase(phase.name, end, objective, trains, phase.clip.norm if phase.clip else None))
+        phases.append(Phase(phase.name, end, objective, trains, phase.clip.norm if phase.clip else math.inf))
     return phases
 
 
@@ -169,12 +190,15 @@ def _optimizer(options: TrainOptions, network: Network, phases: list[Phase]) -> 
         for name, part in network.named_children()
         if name in trained_steps(phases)
     ]
+    name = options.optimizer.name
+    known = timm.optim.list_optimizers(exclude_filters=["lbfgs"])
+    if name.lower() not in known:
+        hint = did_you_mean(name, known)
+        raise ValueError(f"optimizer: no optimizer named '{name}'. Known to timm: {', '.join(known)}.{hint}")
     try:
-        return timm.optim.create_optimizer_v2(
-            groups, opt=options.optimizer.name, lr=options.rate.lr, **options.optimizer.options
-        )
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ValueError(f"optimizer: '{options.optimizer.name}': {error}") from error
+        return timm.optim.create_optimizer_v2(groups, opt=name, lr=options.rate.lr, **options.optimizer.options)
+    except Exception as error:  # whatever an optimizer's constructor makes of options that it does not like
+        raise ValueError(f"optimizer: {name} with {options.optimizer.options}: {error}") from error
 
 
 def _rates(options: TrainOptions, phases: list[Phase], per_epoch: float) -> dict[str, list[float]]:
@@ -192,11 +216,11 @@ def _rates(options: TrainOptions, phases: list[Phase], per_epoch: float) -> dict
             )
             for part, count in trained_steps(phases).items()
         }
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnknownName) as error:
         raise ValueError(f"rate: {error}") from error
 
 
-def _batches(options: TrainOptions, data, accelerator: Accelerator):
+def _batches(options: TrainOptions, data, accelerator: Accelerator) -> Callable[[int], Iterator[dict]]:
     def start(batch: int) -> Iterator[dict]:
         return loader(
             data,
@@ -215,14 +239,16 @@ def _batches(options: TrainOptions, data, accelerator: Accelerator):
 # --- validation -----------------------------------------------------------------------------------------------------
 
 
-def _judge(options: ValidationOptions) -> Judge:
+def _judge(options: ValidationOptions | None) -> Judge | None:
+    if options is None:
+        return None
     names = options.metrics.names
     if names is not None and options.best not in names:
         names = [*names, options.best]
     metrics = fusion.metrics.select(options.metrics.profile, names)
     if options.best not in metrics:
         raise ValueError(f"validation.best: no metric '{options.best}'; there are: {', '.join(metrics)}")
-    sets = [(dataset, pairs) for dataset in options.datasets if (pairs := _pairs(dataset, options.limit))]
+    sets = [(dataset, _pairs(dataset, options.limit)) for dataset in options.datasets]
 
     def measure(network: nn.Module) -> dict[str, float]:
         """Means over all validation pairs, of the 8-bit gray pictures."""
@@ -240,7 +266,12 @@ def _judge(options: ValidationOptions) -> Judge:
 
 
 def _pairs(options: DatasetOptions, limit: int | None) -> list[images.Pair]:
-    pairs = images.pair_folders(options.root / options.ir, options.root / options.vis).pairs
+    try:
+        pairs = images.pair_folders(options.root / options.ir, options.root / options.vis).pairs
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"validation: data set {options.name}: {error}; name another in validation.datasets, or validation=null"
+        ) from error
     if limit is None or limit >= len(pairs):
         return pairs
     return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, limit)]

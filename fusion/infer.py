@@ -7,6 +7,7 @@ puts the colour of the source back.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +87,9 @@ def check_pair(network: Network, ir: np.ndarray, vis: np.ndarray) -> None:
     h, w = ir.shape[:2]
     n = network.min_size
     if min(h, w) < n:
-        raise ValueError(f"the pair is {h}x{w}: {type(network).__name__} needs at least {n}x{n} pixels")
+        raise ValueError(
+            f"the pair is {h}x{w}: {getattr(network, 'method', type(network).__name__)} needs at least {n}x{n} pixels"
+        )
 
 
 def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,21 +109,25 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    device = next((t.device for t in tensors), torch.device("cpu"))
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
         with torch.inference_mode():
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
-            return network.raw(ir, vis)[0, 0].float().cpu().numpy()
+            # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
+            # pictures may pass the form itself.
+            form = network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
+            return form.raw(ir, vis)[0, 0].float().cpu().numpy()
     finally:
         for module, training in modes:
             module.training = training
 
 
-def stretch(fused: np.ndarray) -> np.ndarray:
-    """Minimum and maximum of the whole picture -> 0 and 1; a constant picture stays as it is."""
-    low, high = fused.min(), fused.max()
+def stretch(fused: np.ndarray, span: tuple[float, float] | None = None) -> np.ndarray:
+    """`span`, or else minimum and maximum of the whole picture, -> 0 and 1; a constant picture stays as it is."""
+    low, high = span or (fused.min(), fused.max())
     return (fused - low) / (high - low) if high > low else fused
 
 
@@ -130,11 +137,16 @@ def colour_source(ir: np.ndarray, vis: np.ndarray, task: str) -> np.ndarray | No
     return next((image for image in candidates if images.is_coloured(image)), None)
 
 
-def finish(network: Network, fused: np.ndarray, colours: np.ndarray | None) -> np.ndarray:
-    """The method's final step: raw output (H, W) -> uint8 (H, W), or (H, W, 3) in the colours of `colours`."""
+def finish(
+    network: Network, fused: np.ndarray, colours: np.ndarray | None, span: tuple[float, float] | None = None
+) -> np.ndarray:
+    """The method's final step: raw output (H, W) -> uint8 (H, W), or (H, W, 3) in the colours of `colours`.
+
+    span: of a method that stretches, what becomes 0 and 1 instead of this picture's own minimum and maximum (video).
+    """
     how = network.convention
     if how.stretch:
-        fused = stretch(fused)
+        fused = stretch(fused, span)
     # A luminance that is replaced is clipped first, as SHIP does; one that shifts RGB is clipped in RGB (CPFusion).
     if colours is None or how.colour == "ycrcb":
         fused = fused.clip(0, 1)

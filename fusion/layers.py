@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import einsum
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -64,8 +65,8 @@ def attend_channels(qkv: Tensor, temperature: Tensor, project: Tensor, residual:
     qkv: (b, n, 3c) for n pixels. temperature: (heads, 1, 1). project: (c, c) weight of the output projection.
     residual: (b, n, c). Returns (b, n, c).
 
-    Cosines come from the Gram matrix of q and k as they are, so no normalised copy of either exists. Bfloat16 only: sums
-    of squares overflow float16, and in float32 the published order of sums matters.
+    Cosines come from the Gram matrix of q and k as they are, so no normalised copy of either exists. Bfloat16 only:
+    sums of squares overflow float16, and in float32 the published order of sums matters.
     """
     return _AttendChannels.apply(qkv, temperature, project, residual)
 
@@ -119,22 +120,23 @@ def _attention_matrix(gram: Tensor, squares: Tensor, temperature: Tensor, projec
     """
     b, c, _ = gram.shape
     heads = len(temperature)
-    norm_q, norm_k = squares.clamp(min=1e-24).sqrt().view(b, 2, heads, c // heads).unbind(1)
-    blocks = torch.stack([gram[:, s, s] for s in (slice(i * c // heads, (i + 1) * c // heads) for i in range(heads))], 1)
-    attention = (blocks / (norm_q[..., None] * norm_k[..., None, :]) * temperature).softmax(dim=-1)
-    weight = project.view(c, heads, c // heads)
-    return torch.einsum("bmij,omi->bmjo", attention, weight).reshape(b, c, c)
+    with torch.autocast(gram.device.type, enabled=False):
+        norm_q, norm_k = squares.clamp(min=1e-24).sqrt().view(b, 2, heads, c // heads).unbind(1)
+        blocks = gram.view(b, heads, c // heads, heads, c // heads).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+        attention = (blocks / (norm_q[..., None] * norm_k[..., None, :]) * temperature).softmax(dim=-1)
+        return einsum(attention, project.view(c, heads, c // heads), "b m i j, o m i -> b m j o").reshape(b, c, c)
 
 
 # --- instance norm of half the channels -----------------------------------------------------------------------------
 
 
 def half_instance_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance norm of the first channels, as many as `weight` and `bias` have; the others pass. (b, c, h, w) in and out.
+    """Instance norm of the first channels, as many as `weight` has; the others pass. (b, c, h, w) in and out.
 
-    A split, a norm and a concatenation leave channels_last and are copied back at every later step; this stays in it.
+    On a CPU, a split, a norm and a concatenation leave channels_last and are copied back at every later step; the
+    hand-written way stays in it.
     """
-    if by_hand(x) and x.is_contiguous(memory_format=torch.channels_last):
+    if by_hand(x) and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
         return _HalfInstanceNorm.apply(x, weight, bias, eps)
     first, second = x.split((len(weight), x.shape[1] - len(weight)), dim=1)
     return torch.cat((F.instance_norm(first, weight=weight, bias=bias, eps=eps), second), dim=1)

@@ -11,6 +11,7 @@ Images are (B, 1, H, W) in [0, 1]. Everything is computed in float32 whatever au
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -164,9 +165,17 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     return _PlaneCorrelation.apply(a.flatten(1, 2), b.flatten(1, 2)).clamp(-1, 1).mean()
 
 
-def decomposition_loss(base_ir: Tensor, base_vis: Tensor, detail_ir: Tensor, detail_vis: Tensor) -> Tensor:
+def decomposition_loss(
+    base_ir: Tensor,
+    base_vis: Tensor,
+    detail_ir: Tensor,
+    detail_vis: Tensor,
+    *,
+    across: Callable[[Tensor], Tensor] = lambda share: share,
+) -> Tensor:
     """correlation(details)^2 / (1.01 + correlation(bases)): base features shall agree, detail features shall not.
 
-    All (b, h, w, c), any range; returns a scalar in [0, 100].
+    All (b, h, w, c), any range; returns a scalar in [0, 100]. This is a function of two means over samples and no mean
+    itself: where several processes share a batch, `across` makes the mean of all of one process's.
     """
-    return correlation(detail_ir, detail_vis) ** 2 / (1.01 + correlation(base_ir, base_vis))
+    return across(correlation(detail_ir, detail_vis)) ** 2 / (1.01 + across(correlation(base_ir, base_vis)))

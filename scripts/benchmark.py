@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
     "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
+    "infer": ("benchmarks.infer", "seconds and memory of fusing one pair, against the plain modules"),
     "metrics": ("benchmarks.metrics", "scoring one picture with 12 metrics, against each metric the plain way"),
 }
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from fusion import config
-from fusion.config import TestOptions as Options  # pytest would collect a class called Test...
+from fusion.options import TestOptions as Options  # pytest would collect a class called Test...
 
 PLAIN = """
 out: results/x

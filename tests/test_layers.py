@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from fusion import layers
-from fusion.networks.cddfuse import ChannelAttention
+from fusion.networks.cddfuse import ChannelAttention, PairedFeedForward
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +58,16 @@ def test_attention_in_bf16_is_about_that_in_float32():
         found[dtype] = [y.detach().float(), *(p.grad.clone() for p in block.parameters())]
     for exact, rounded in zip(*found.values(), strict=True):
         assert (exact - rounded).norm() < 0.02 * exact.norm()
+
+
+def test_pairs_of_channels_as_depth_wise_convolutions():
+    block = PairedFeedForward(dim=6, hidden=6).double()
+    x = torch.randn(2, 5, 7, 6, dtype=torch.float64, requires_grad=True)
+    result, expected = block(x), super(PairedFeedForward, block).forward(x)
+    assert torch.allclose(result, expected, rtol=0, atol=1e-13)
+    direction, inputs = torch.randn_like(result), [x, *block.parameters()]
+    for ours, theirs in zip(*(torch.autograd.grad(y, inputs, direction) for y in (result, expected)), strict=True):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
 def test_a_constant_plane_has_a_gradient():

@@ -31,7 +31,9 @@ def test_two_processes_equal_one(tmp_path, root):
     (tmp_path / "c.yml").write_text(yaml.safe_dump({"out": "x", "models": models, "datasets": datasets}))
 
     done = {}
-    launchers = {"one": (), "two": ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")}
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    any_port = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    launchers = {"one": (), "two": (*torchrun, *any_port)}
     for folder, launcher in launchers.items():
         command, environment = run(root, folder, *launcher)
         done[folder] = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

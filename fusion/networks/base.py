@@ -7,12 +7,16 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+Speed = Literal["exact", "bf16", "compiled"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,43 @@ class Network(nn.Module):
         in [0, 1]."""
         return self.raw(ir, vis).clamp(0, 1)
 
+    speed: Speed = "exact"
+    max_memory: int | None = None
+    """What `fuse_for_inference` is given where pictures are fused (`fusion/infer.py`); `fusion.load` sets both."""
+
+    def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
+        """The same function of the weights as they are now, without gradients, made for pictures.
+
+        speed: `exact`, float32; `bf16`, bfloat16 where the method has such a form, else exact; `compiled`, float32
+            by `torch.compile`, which takes minutes at the first picture of a size.
+        max_memory: bytes that the tensors of one pair may take. ValueError where the method cannot keep to a bound;
+            a pair that needs more raises ValueError when it is fused.
+        """
+        self.check_inference(speed, max_memory)
+        if speed == "compiled":
+            if "_compiled" not in self.__dict__:
+                # On a GPU, the kernels of a size are recorded and replayed (CUDA graphs).
+                mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
+                self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
+            return InferenceForm(self, self.__dict__["_compiled"])
+        dtype = torch.bfloat16 if speed == "bf16" else torch.float32
+        return InferenceForm(self, self.inference_form(dtype, max_memory))
+
+    def check_inference(self, speed: str, max_memory: int | None) -> None:
+        """Raise ValueError where `fuse_for_inference` cannot do so."""
+        if speed not in ("exact", "bf16", "compiled"):
+            raise ValueError(f"speed must be one of exact, bf16, compiled; got {speed!r}")
+        if max_memory is not None and (speed == "compiled" or not self.bounded):
+            what = "speed 'compiled'" if speed == "compiled" else type(self).__name__
+            raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
+
+    bounded: ClassVar[bool] = False
+    """Whether the method's inference form keeps to `max_memory`."""
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """What computes `raw` faster, from (ir, vis); a method without such a form has `raw` itself."""
+        return self.raw
+
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:
         """Our state dict from the authors' checkpoint dictionary, as `torch.load` gives it.
@@ -71,6 +112,23 @@ class Network(nn.Module):
         Raises ValueError where `checkpoint` is not theirs, saying what was expected.
         """
         raise ValueError(f"{cls.__name__} has no checkpoint format of its authors")
+
+
+class InferenceForm(Network):
+    """A network's fast form under the network's contract. Its weights are copies: later training leaves it as it is."""
+
+    def __init__(self, network: Network, compute: Callable[[Tensor, Tensor], Tensor]):
+        super().__init__()
+        self.learned, self.convention, self.min_size = network.learned, network.convention, network.min_size
+        self.method = type(network).__name__
+        self.compute = compute
+
+    def fuse_for_inference(self, **_) -> Network:
+        return self
+
+    def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return self.compute(ir, vis)
 
 
 def checkpoint_activations(network: Network) -> None:

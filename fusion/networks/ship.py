@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusion.inference.ship import ShipForm
 from fusion.layers import half_instance_norm
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
@@ -84,6 +85,13 @@ class EdgeBlock(nn.Module):
         return self.refresh(x) + self.difference(x)
 
 
+def circular_convolution(a: Tensor, b: Tensor) -> Tensor:
+    """(b, c, h, w) each and back: the picture continues at its opposite edge."""
+    if torch.compiler.is_exporting():  # onnxruntime cannot run one-sided transforms of variable sizes
+        return torch.fft.ifft2(torch.fft.fft2(a) * torch.fft.fft2(b)).real
+    return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b), s=a.shape[-2:])
+
+
 class SpatialInteraction(nn.Module):
     """Orders 1 to 4 of interaction between pixels; the first is the circular convolution of the two feature maps."""
 
@@ -95,9 +103,7 @@ class SpatialInteraction(nn.Module):
 
     def forward(self, vis: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
         """(b, c, h, w) each -> the new visible and infrared features."""
-        spectrum = torch.fft.rfft2(vis) * torch.fft.rfft2(ir)
-        convolved = torch.fft.irfft2(spectrum, s=vis.shape[-2:])
-        high = self.norms[0](convolved) * ir
+        high = self.norms[0](circular_convolution(vis, ir)) * ir
         for norm, refresh_high, refresh_ir in zip(self.norms[1:], self.fused, self.infrared, strict=True):
             ir = refresh_ir(ir)
             high = norm(refresh_high(high)) * ir
@@ -261,6 +267,11 @@ class SHIP(Network):
             PooledLayer(channels=channels),
             conv3x3(channels, 1),
         )
+        # Gray at first: where the picture starts below 0, the clamp of `forward` passes no gradient and nothing learns.
+        nn.init.constant_(self.refine[-1].bias, 0.5)
+        # Not the authors': the clamped output has no gradient outside [0, 1], and there, with PyTorch's own bias, a
+        # whole untrained picture can lie (seed 10 of the published options does so here) and stay for ever.
+        nn.init.constant_(self.refine[-1].bias, 0.5)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         v, i = self.visible(vis), self.infrared(ir)
@@ -269,6 +280,9 @@ class SHIP(Network):
             v, i = channel(*spatial(v, i))
             orders.append(v)
         return self.refine(self.project(self.invertible(torch.cat(orders, dim=1))))
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> ShipForm:
+        return ShipForm(self, dtype=dtype)
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:

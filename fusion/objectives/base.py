@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from fusion.networks.base import Network
@@ -70,6 +71,21 @@ class Objective(nn.Module):
         finally:
             self.train(was_training)
         return {name: image.float().clamp(0, 1) for name, image in shown.items()}
+
+
+def averaged_over_processes(share: Tensor) -> Tensor:
+    """The mean of a scalar over all processes, with the gradient of this process's own share.
+
+    For a loss that is not a mean over samples, but a function of one: data-parallel training averages the gradients of
+    the processes, which is the gradient of the joined batch where each process evaluates the outer function at the
+    joined batch's mean and differentiates its own share of it. All processes must call this alike. Without processes
+    it is the identity.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return share
+    mean = share.detach().clone()
+    torch.distributed.all_reduce(mean)
+    return mean / torch.distributed.get_world_size() + (share - share.detach())
 
 
 def _check_network(cls: type[Objective], network: Network) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusion import losses
 from fusion.networks.cddfuse import CDDFuse
-from fusion.objectives.base import Batch, Objective
+from fusion.objectives.base import Batch, Objective, averaged_over_processes
 from fusion.registry import OBJECTIVES
 
 
@@ -38,7 +38,7 @@ class CDDFuseObjective(Objective):
 
     def decomposition(self, base: Tensor, detail: Tensor) -> Tensor:
         (base_vis, base_ir), (detail_vis, detail_ir) = base.chunk(2), detail.chunk(2)
-        return losses.decomposition_loss(base_ir, base_vis, detail_ir, detail_vis)
+        return losses.decomposition_loss(base_ir, base_vis, detail_ir, detail_vis, across=averaged_over_processes)
 
     def fuse(self, batch: Batch, base: Tensor, detail: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The features of `encode` -> fused image (b, 1, h, w), fused base and detail features (b, h, w, c)."""

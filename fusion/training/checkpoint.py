@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -36,30 +38,50 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)
+            self._keep_names()
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            unfinished.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            last = self.paths()[-1] if self.paths() else "none"
-            raise OSError(f"cannot write the checkpoint {path}: {reason}; the last good one: {last}") from error
+            raise OSError(
+                f"cannot write {path}: {reason}; the last good checkpoint: {self.last() or 'none'}"
+            ) from error
+        finally:
+            if self.folder.is_dir():
+                unfinished.unlink(missing_ok=True)
         return path
+
+    def _keep_names(self) -> None:
+        """After a power cut a new name may be lost unless its folder was written too."""
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(self.folder, os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def paths(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
         return sorted(self.folder.glob("step_*.pt"))
 
-    def latest(self) -> tuple[Path, dict] | None:
-        """The newest checkpoint that can be read, or None where there is none."""
+    def last(self) -> Path | None:
+        return max(self.paths(), default=None)
+
+    def newest(self, say: Callable[[str], None]) -> tuple[Path, dict] | None:
+        """The newest checkpoint that can be read, or None where there is none; `say` hears of those that cannot."""
         for path in reversed(self.paths()):
             try:
                 return path, load(path)
-            except ValueError:
-                continue
+            except ValueError as error:
+                say(f"{error}; trying the one before")
         return None
 
 
 def load(path: Path) -> dict:
-    """A checkpoint's dictionary, on the CPU. Raises ValueError for a file that cannot be read."""
+    """A checkpoint's dictionary, on the CPU. Raises ValueError for a file that is cut or damaged in any byte."""
     try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch writes checksums but does not look at them
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"{damaged} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    except (zipfile.BadZipFile, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} cannot be read: {reason}") from error

@@ -8,12 +8,14 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "accelerate", "timm", "numpy", "kornia", "h5py")
+import torch
+
+PACKAGES = ("accelerate", "timm", "numpy", "kornia", "h5py")
 
 
 def provenance() -> dict:
     """{"command", "commit", "versions", "processor"} of this process."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "torch": torch.__version__}  # with the CUDA it was built for
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

@@ -9,32 +9,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from fusion.training.checkpoint import Checkpoints
-from fusion.training.phases import Phase
+from fusion.training.phases import Every, Judge, Phase
+from fusion.training.stop import Stop
 from fusion.training.watch import Watch
 
 
 class Diverged(RuntimeError):
     """Too many steps in a row had a loss or a gradient that is not finite."""
-
-
-@dataclass(frozen=True)
-class Every:
-    """How often, in steps; 0: never but at the end."""
-
-    log: int = 50
-    save: int = 1000
-    validate: int = 0
 
 
 @dataclass
@@ -44,31 +37,18 @@ class Progress:
     step: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     """Part -> steps it has learned."""
+    metrics: dict[str, float] | None = None
+    """Of the last validation."""
     best: float | None = None
     not_finite: int = 0
     """Steps in a row that were skipped."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Validation as the trainer sees it.
-
-    measure: network -> {metric: value}, called in one process only. by, higher_is_better: what `best.pt` is best by.
-    """
-
-    measure: Callable[[nn.Module], dict[str, float]]
-    by: str
-    higher_is_better: bool
-
-    def prefers(self, new: float, old: float | None) -> bool:
-        return math.isfinite(new) and (old is None or (new > old if self.higher_is_better else new < old))
 
 
 class Trainer:
     """Trains `network` through `phases`.
 
     optimizer: one, with a group per part that has the part's `name`. rates: part -> rate of each of its own steps.
-    batches: start step -> endless batches of this process's share. accumulation: batches per step.
+    batches: start -> endless batches of this process's share, from that batch on. accumulation: batches per step.
     config: what a resumed run must agree with; written into every checkpoint.
     ema: decay of the averaged weights, None for none; where they exist they are validated and delivered.
     shown: batches of one pair each, pictured at validation. patience: skipped steps in a row before giving up.
@@ -84,7 +64,7 @@ class Trainer:
         batches: Callable[[int], Iterator[dict]],
         accelerator: Accelerator,
         folder: Path,
-        config: dict,
+        config: dict[str, Any],
         every: Every = Every(),  # noqa: B008 -- frozen
         keep: int = 3,
         accumulation: int = 1,
@@ -101,123 +81,114 @@ class Trainer:
         self.accumulation, self.judge, self.shown, self.patience = accumulation, judge, shown or [], patience
         self.checkpoints = Checkpoints(folder / "checkpoints", keep)
         self.progress = Progress(counts=dict.fromkeys(rates, 0))
-        # Copied before compilation: what is validated takes pictures of any size, which compiled code would not like.
+        # Copied before compilation: validation shows pictures of many sizes, each of which would be compiled for.
         self.ema = ModelEmaV3(network, decay=ema) if ema else None
         self.plain = self.ema.module if self.ema else copy.deepcopy(network)
         self.optimizer = accelerator.prepare(optimizer)
-        self.stop_asked = False
+        self.stop = Stop()
         if compile:
             compile_parts(network)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Train to the end; False where a signal stopped it first (a checkpoint is saved).
+        """Train to the end; False where a signal (`stop.asked`) ended it first, and a checkpoint is saved.
 
-        Raises Diverged, and OSError where a checkpoint cannot be written.
+        Raises Diverged, OSError where a checkpoint cannot be written, and whatever reading the data raises.
         """
-        progress = self.progress
-        self.watch = Watch(
-            self.folder,
-            start=progress.step,
-            total=self.phases[-1].end,
-            silent=not self.accelerator.is_main_process,
-        )
-        stream = self.batches(progress.step * self.accumulation)
-        try:
-            with self.signals():
-                for phase in self.phases:
-                    self.train_phase(phase, stream)
-                    if self.stop_asked:
-                        break
-        finally:
-            self.watch.close()
-            if hasattr(stream, "close"):
-                stream.close()
-        return not self.stop_asked
+        start, end = self.progress.step, self.phases[-1].end
+        self.watch = Watch(self.folder, start=start, total=end, silent=not self.accelerator.is_main_process)
+        stream = self.batches(start * self.accumulation)
+        with contextlib.closing(self.watch), contextlib.closing(stream), self.stop:
+            return all(self.train_phase(phase, stream) for phase in self.phases)
 
-    def train_phase(self, phase: Phase, stream: Iterator[dict]) -> None:
+    def train_phase(self, phase: Phase, stream: Iterator[dict]) -> bool:
         if self.progress.step >= phase.end:
-            return
+            return True
         for name, part in self.network.named_children():
             part.requires_grad_(name in phase.trains)
         objective = self.accelerator.prepare(phase.objective)
         objective.train()
         while self.progress.step < phase.end:
             self.set_rates()
-            losses, names, norms = self.one_step(objective, phase, stream)
+            losses, norms, names = self.one_step(objective, phase, stream)
             self.progress.step += 1
-            self.after_step(phase, losses, names, norms)
-            if self.stop_asked:
-                self.save()
-                return
+            if self.progress.not_finite:
+                self.report_skipped(losses, norms, names)
+            stop = self.someone_asks_to_stop()
+            self.do_what_is_due(phase, losses, norms, save=stop)
+            if stop:
+                return False
+        return True
 
-    def one_step(self, objective: nn.Module, phase: Phase, stream: Iterator[dict]) -> tuple[dict, list[str], dict]:
-        """(loss terms, sample names, gradient norm of each part before clipping); a bad step changes no weight."""
-        names, patches, finite = [], 0, True
+    def one_step(self, objective: nn.Module, phase: Phase, stream: Iterator[dict]) -> tuple[dict, dict, list[str]]:
+        """Terms (tensors), gradient norms before clipping, sample names. What is not finite changes no weight."""
         sums: dict[str, Tensor] = {}
+        names: list[str] = []
         for i in range(self.accumulation):
             batch = self.to_device(next(stream))
-            names += list(batch.get("name", []))
-            patches += len(batch["ir"])
+            names += batch.get("name", [])
             last = i == self.accumulation - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(objective):
                 losses = objective(batch)
-                finite = finite and self.everywhere(bool(losses["total"].isfinite()))
-                if finite:
-                    self.accelerator.backward(losses["total"])
+                # A loss that is not finite turns every gradient into NaN, which all processes see in the norms below.
+                poison = losses["total"].detach() * 0 + 1
+                self.accelerator.backward(losses["total"], gradient=poison)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach() / self.accumulation
-        norms = self.clip(phase) if finite else {}
-        finite = finite and all(map(math.isfinite, norms.values()))
+            self.watch.patches += len(batch["ir"]) * self.accelerator.num_processes
+        norms = self.clip(phase)
+        finite = all(map(math.isfinite, norms.values()))
         if finite or self.accelerator.scaler is not None:
-            self.optimizer.step()  # fp16's scaler looks for itself and lowers its scale
+            self.optimizer.step()  # fp16's scaler looks for itself, and lowers its scale
         self.optimizer.zero_grad(set_to_none=True)
-        self.watch.step(patches * self.accelerator.num_processes)
-        if finite:
-            self.count(phase)
-        else:
-            self.progress.not_finite += 1
-        return sums, names, norms
+        self.count(phase, finite)
+        return sums, norms, names
 
-    def count(self, phase: Phase) -> None:
+    def clip(self, phase: Phase) -> dict[str, float]:
+        """Clip the gradient of each part by itself; returns the norms before."""
+        self.accelerator.unscale_gradients()
+        norms = [
+            nn.utils.clip_grad_norm_(getattr(self.network, part).parameters(), phase.clip) for part in phase.trains
+        ]
+        return dict(zip(phase.trains, torch.stack(norms).tolist(), strict=True))  # the step's one wait for the device
+
+    def count(self, phase: Phase, finite: bool) -> None:
+        if not finite:
+            self.progress.not_finite += 1
+            return
         self.progress.not_finite = 0
         for part in phase.trains:
             self.progress.counts[part] += 1
         if self.ema:
             self.ema.update(self.network)
 
-    def clip(self, phase: Phase) -> dict[str, float]:
-        """Clip the gradient of each part by itself; returns the norms before."""
-        self.accelerator.unscale_gradients()
-        limit = math.inf if phase.clip is None else phase.clip
-        parts = {name: getattr(self.network, name) for name in phase.trains}
-        return {name: float(nn.utils.clip_grad_norm_(part.parameters(), limit)) for name, part in parts.items()}
-
-    def after_step(self, phase: Phase, losses: dict, names: list[str], norms: dict) -> None:
-        """Log, validate, save, when due."""
-        step, end = self.progress.step, self.phases[-1].end
-        if self.progress.not_finite:
-            self.report_skipped(losses, names, norms)
-        if due(step, self.every.log) or step == end:
-            terms = {k: float(self.accelerator.reduce(v, "mean")) for k, v in losses.items()}
+    def do_what_is_due(self, phase: Phase, losses: dict, norms: dict, *, save: bool) -> None:
+        """Log, validate, save."""
+        step = self.progress.step
+        at_end = step == self.phases[-1].end
+        if due(step, self.every.log) or at_end:
+            means = self.accelerator.reduce(torch.stack([*losses.values()]), "mean").tolist()
             rates = {part: self.rate(part) for part in phase.trains}
-            self.watch.scalars(step, phase.name, terms, norms, rates)
-        if due(step, self.every.validate) or step == end:
+            self.watch.scalars(step, phase.name, dict(zip(losses, means, strict=True)), norms, rates)
+        if due(step, self.every.validate) or at_end:
             self.validate(phase)
-        self.stop_asked = not self.everywhere(not self.stop_asked)
-        if due(step, self.every.save) or step == end:
+        if due(step, self.every.save) or at_end or save:
             self.save()
+        self.watch.advance()
 
-    def report_skipped(self, losses: dict, names: list[str], norms: dict) -> None:
-        bad = [name for name, value in {**losses, **norms}.items() if not math.isfinite(float(value))]
-        message = f"step {self.progress.step} skipped: {', '.join(bad) or 'another process'} not finite; samples: "
-        self.watch.say(message + (", ".join(names) or "unnamed"))
+    def report_skipped(self, losses: dict, norms: dict, names: list[str]) -> None:
+        bad = [name for name, value in losses.items() if not value.isfinite()]
+        if self.accelerator.num_processes > 1:
+            names, bad = gather_object(names if bad else []), list(dict.fromkeys(gather_object(bad)))
+        if bad or self.accelerator.scaler is None:  # else fp16 is merely looking for its scale
+            bad = bad or [f"gradient of {part}" for part, norm in norms.items() if not math.isfinite(norm)]
+            samples = ", ".join(map(str, names)) or "any"
+            self.watch.say(f"step {self.progress.step} skipped: {', '.join(bad)} not finite; samples: {samples}")
         if self.progress.not_finite >= self.patience:
-            last = self.checkpoints.paths()
             raise Diverged(
-                f"{self.patience} steps in a row were not finite, the last at step {self.progress.step}; "
-                f"the last good checkpoint: {last[-1] if last else 'none'}. Lower the rate, or look at the samples named"
+                f"{self.patience} steps in a row were not finite, the last at step {self.progress.step}; the last good "
+                f"checkpoint: {self.checkpoints.last() or 'none'}. Lower rate.lr, or look at the samples named"
             )
 
     # --- rates, devices, processes ----------------------------------------------------------------------------------
@@ -233,27 +204,12 @@ class Trainer:
     def to_device(self, batch: dict) -> dict:
         return {k: v.to(self.device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()}
 
-    def everywhere(self, here: bool) -> bool:
-        """Whether `here` is true in every process."""
+    def someone_asks_to_stop(self) -> bool:
+        """Whether a signal has reached any process: all must leave at the same step."""
         if self.accelerator.num_processes == 1:
-            return here
-        return bool(self.accelerator.reduce(torch.tensor(float(here), device=self.device)) == self.accelerator.num_processes)
-
-    @contextlib.contextmanager
-    def signals(self):
-        """SIGTERM and Ctrl-C ask for a stop after the step; a second Ctrl-C stops at once."""
-
-        def ask(number, frame):
-            if self.stop_asked and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stop_asked = True
-
-        old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+            return self.stop.asked > 0
+        asked = self.accelerator.reduce(torch.tensor([self.stop.asked], device=self.device, dtype=torch.float32))
+        return bool(asked > 0)
 
     # --- validation, checkpoints ------------------------------------------------------------------------------------
 
@@ -264,24 +220,36 @@ class Trainer:
         return self.plain
 
     def validate(self, phase: Phase) -> None:
-        """Measure and picture, in the first process; the others wait."""
+        """Measure and picture what would be delivered, in the first process; the others wait."""
         if self.accelerator.is_main_process:
+            network, step = self.network_to_deliver(), self.progress.step
+            self.watch.pictures(step, self.pictures(phase.objective, network))
             if self.judge:
-                metrics = self.judge.measure(self.network_to_deliver())
-                self.watch.validation(self.progress.step, metrics)
+                try:
+                    metrics = self.progress.metrics = self.judge.measure(network)
+                except (ValueError, OSError):  # a picture that cannot be read shall not cost the steps before it
+                    self.checkpoints.save(self.state(), step)
+                    raise
+                self.watch.validation(step, metrics)
                 if self.judge.prefers(metrics[self.judge.by], self.progress.best):
                     self.progress.best = metrics[self.judge.by]
                     self.checkpoints.write(self.state(), "best.pt")
-            rows = [phase.objective.pictures(self.to_device(batch)) for batch in self.shown]
-            self.watch.pictures(self.progress.step, rows)
         self.accelerator.wait_for_everyone()
+
+    def pictures(self, objective: nn.Module, network: nn.Module) -> list[dict[str, Tensor]]:
+        trained = objective.network
+        objective.network = network
+        try:
+            return [objective.pictures(self.to_device(batch)) for batch in self.shown]
+        finally:
+            objective.network = trained
 
     def save(self) -> None:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state(), self.progress.step)
         self.accelerator.wait_for_everyone()
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler
         return {
             "network": self.network.state_dict(),
@@ -289,11 +257,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
             "progress": vars(self.progress).copy(),
-            "rng": torch.get_rng_state(),
+            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
             "config": self.config,
         }
 
-    def restore(self, state: dict) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint's dictionary."""
         self.network.load_state_dict(state["network"])
         if self.ema:
@@ -302,7 +270,9 @@ class Trainer:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
-        torch.set_rng_state(state["rng"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if len(state["rng"]["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
 
 
 def due(step: int, every: int) -> bool:
@@ -313,4 +283,4 @@ def compile_parts(network: nn.Module) -> None:
     """Compile in place, which leaves the state dict's names alone: the whole, and its parts, which objectives call."""
     for module in (network, *network.children()):
         if not isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-            module.compile()
+            module.compile(dynamic=False)

@@ -1,0 +1,164 @@
+"""SHIP without gradients: channels_last throughout, constants multiplied out once, activations in place.
+
+The same function as `fusion/networks/ship.py`. Whole pictures only: the product of two spectra and every mean run
+over the whole picture, so there is no exact way of cutting it. The authors' program is slow beyond 0.5 megapixels
+because a map of 16 channels then passes 32 MB, which glibc takes from the system anew, page by page, for every
+operator: `fusion.memory.keep_freed_memory` is what cures it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PIXELS = 16384
+"""Of a chunk in sums over the picture: fits the cache."""
+
+
+NARROW = re.compile(r"channel\.\d+\.(refreshes|invertible\.[gh])|invertible\.[fgh]")
+"""The parts with half of the arithmetic that bear bfloat16 (0.07 gray levels). The `f` of a channel interaction does
+not: its instance norm enlarges rounding to 0.8 levels. All others are float32 in every form."""
+
+
+def rows(x: Tensor) -> Tensor:
+    """(1, c, h, w) in channels_last -> (h * w, c), a view."""
+    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
+
+
+def refresh(layers: nn.Sequential, x: Tensor) -> Tensor:
+    return layers[2](layers[0](x).relu_())
+
+
+def mean(x: Tensor) -> Tensor:
+    """Over pixels: (1, c, h, w) -> (1, c, 1, 1). Float32 within a chunk, float64 across."""
+    total = sum(chunk.sum(0, dtype=torch.float32).double() for chunk in rows(x).split(PIXELS))
+    return (total / (x.shape[2] * x.shape[3])).to(x.dtype)[None, :, None, None]
+
+
+def pooled_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """mean(layer(x)) of a zero-padded 3x3 convolution, from sums of x: a tap misses one border row or column."""
+    h, w = x.shape[2:]
+    sums = [x.sum((2, 3), dtype=torch.float64)]
+    edges = [(0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)]
+    top, bottom, left, right = (x[:, :, i, j].sum(2, dtype=torch.float64) for i, j in edges)
+    corner = {(i, j): x[:, :, i, j].double() for i in (0, -1) for j in (0, -1)}
+    taps = []
+    for missing_row, row in ((-1, bottom), (None, 0), (0, top)):
+        for missing_column, column in ((-1, right), (None, 0), (0, left)):
+            both = corner[missing_row, missing_column] if None not in (missing_row, missing_column) else 0
+            taps.append(sums[0] - row - column + both)
+    taps = torch.stack(taps, dim=-1) / (h * w)
+    pooled = torch.einsum("bit,oit->bo", taps, layer.weight.double().flatten(2)) + layer.bias.double()
+    return pooled.to(x.dtype)[:, :, None, None]
+
+
+class ShipForm(nn.Module):
+    """The whole network. network: a `fusion.networks.ship.SHIP`, whose weights are copied. dtype: of the parts in `NARROW`."""
+
+    def __init__(self, network: nn.Module, *, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        net = copy.deepcopy(network).requires_grad_(False)
+        with torch.no_grad():
+            kernels = {name: m.kernel() for name, m in net.named_modules() if hasattr(m, "diagonal")}
+            matrices = {name: m.matrix()[:, :, None, None] for name, m in net.named_modules() if hasattr(m, "log_s")}
+        net = net.float().to(memory_format=torch.channels_last)
+        for name, value in {**kernels, **matrices}.items():
+            net.get_submodule(name).folded = value.float().contiguous(memory_format=torch.channels_last)
+        for name, part in net.named_modules():
+            if NARROW.fullmatch(name):
+                part.to(dtype=dtype)
+        self.net, self.dtype = net, dtype
+
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
+        """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""
+        return torch.cat([self.one(i[None], v[None]) for i, v in zip(ir, vis, strict=True)])
+
+    def one(self, ir: Tensor, vis: Tensor) -> Tensor:
+        net = self.net
+        v, i = self.extract(net.visible, vis), self.extract(net.infrared, ir)
+        orders = []
+        for spatial, channel in zip(net.spatial, net.channel, strict=True):
+            high, i = self.spatial(spatial, v, i)
+            v = self.channel(channel, high.add_(v), i)
+            orders.append(v)
+        x = self.invertible(net.invertible, torch.cat(orders, dim=1))
+        del orders, v, i, high
+        x = net.refine[0](net.project(x))
+        for pooled in (net.refine[1], net.refine[2]):
+            y = pooled_convolution(pooled.refresh[2], pooled.refresh[0](x).relu_())
+            x += pooled.gate(y) * y
+        return net.refine[3](x)
+
+    def extract(self, layers: nn.Sequential, image: Tensor) -> Tensor:
+        x = layers[0](image.float()).contiguous(memory_format=torch.channels_last)
+        for edge in (layers[1], layers[2]):
+            x = edge.conv(x)
+            x = refresh(edge.refresh, x).add_(F.conv2d(x, edge.difference.folded, padding=1))
+        return x
+
+    def spatial(self, layers: nn.Module, vis: Tensor, ir: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = torch.fft.rfft2(vis.contiguous())
+        spectrum *= torch.fft.rfft2(ir.contiguous())
+        high = torch.fft.irfft2(spectrum, s=vis.shape[-2:])
+        del spectrum
+        high = high.contiguous(memory_format=torch.channels_last)
+        high = layer_norm(layers.norms[0], high).mul_(ir)
+        for norm, fused, infrared in zip(layers.norms[1:], layers.fused, layers.infrared, strict=True):
+            ir = refresh(infrared, ir)
+            high = layer_norm(norm, refresh(fused, high)).mul_(ir)
+        return high, ir
+
+    def channel(self, layers: nn.Module, vis: Tensor, ir: Tensor) -> Tensor:
+        high = torch.cat((vis, ir), dim=1)
+        weights = layers.mixers[0](mean(high)).softmax(dim=1)
+        high = (high * weights).to(self.dtype)
+        for mixer, refresh_high in zip(layers.mixers[1:], layers.refreshes, strict=True):
+            weights = mixer(weights).softmax(dim=1)
+            high = refresh(refresh_high, high).mul_(weights.to(high.dtype))
+        return layers.project(self.invertible(layers.invertible, high.float())).add_(vis)
+
+    def invertible(self, block: nn.Module, x: Tensor) -> Tensor:
+        x = F.conv2d(x, block.convolution.folded)
+        x1, x2 = x.split(block.split, dim=1)
+        x1 += dense(block.f, x2.to(block.f.conv.weight.dtype))
+        y1 = x1.to(self.dtype)
+        scale = dense(block.h, y1).float().sigmoid_().mul_(2).sub_(1).mul_(block.CLAMP).exp_()
+        x2.mul_(scale).add_(dense(block.g, y1))
+        return x
+
+
+def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    x = x.permute(0, 2, 3, 1)
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps).permute(0, 3, 1, 2)
+
+
+def dense(block: nn.Module, x: Tensor) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    x1 = F.leaky_relu_(unit(block.unit1, x), 0.2)
+    x2 = F.leaky_relu_(unit(block.unit2, x1), 0.2)
+    return F.leaky_relu_(block.conv(torch.cat((x, x1, x2), dim=1)), 0.2)
+
+
+def unit(layers: nn.Module, x: Tensor) -> Tensor:
+    y = layers.conv1(x)
+    half_norm_(y, layers.norm)
+    y = F.leaky_relu_(layers.conv2(F.leaky_relu_(y, 0.1)), 0.1)
+    return y.add_(layers.skip(x))
+
+
+def half_norm_(x: Tensor, norm: nn.InstanceNorm2d) -> None:
+    """Instance norm of the first half of the channels in place, all channels alike: the others have scale 1."""
+    n = norm.num_features
+    average = mean(x).float().flatten()
+    chunks = rows(x).split(PIXELS)
+    squares = sum((chunk.float() - average).square_().sum(0).double() for chunk in chunks)
+    deviation = (squares / (x.shape[2] * x.shape[3]) + norm.eps).sqrt().float()
+    scale, shift = torch.ones_like(deviation), torch.zeros_like(deviation)
+    scale[:n] = norm.weight.float() / deviation[:n]
+    shift[:n] = norm.bias.float() - average[:n] * scale[:n]
+    for chunk in chunks:
+        chunk.copy_(torch.addcmul(shift, chunk.float(), scale))

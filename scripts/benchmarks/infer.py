@@ -1,0 +1,198 @@
+"""Fusing one pair: ours against the plain module (scripts/benchmarks/plain.py; for CPFusion, the network's own `raw`).
+
+Same weights, same pair, same threads. Every run is a process of its own, because the allocator's setting is
+process-wide: the plain module runs with the default one, ours as the command-line programs do. Contestants take turns;
+the table has medians and the peak of the process's resident memory. First run of a process does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+SIZES = "256x256,640x480,768x576"
+KINDS = ("plain", "exact", "bf16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship", "cpfusion"))
+    parser.add_argument("--sizes", default=SIZES, help=f"width x height, ... ({SIZES}; also 1280x1024, 4000x3000)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}, compiled ({','.join(KINDS)})")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each, of which the median counts (3)")
+    parser.add_argument("--repeats", type=int, default=1, help="counted runs in a process (1)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument("--max-memory", help="ours, as 12GiB")
+    parser.add_argument("-o", "--out", type=Path, help="also write OUT.json and OUT.md")
+
+
+def run(args: argparse.Namespace) -> list[dict]:
+    """Measure, print the table, and return its rows."""
+    kinds = args.kinds.split(",")
+    if unknown := set(kinds) - {*KINDS, "compiled"}:
+        raise ValueError(f"unknown kind {', '.join(sorted(unknown))}: expected {', '.join(KINDS)} or compiled")
+    rows = []
+    for size in args.sizes.split(","):
+        w, h = (int(n) for n in size.split("x"))
+        results: dict[str, list[dict]] = {kind: [] for kind in kinds}
+        for _ in range(args.rounds):
+            for kind in kinds:
+                results[kind].append(in_a_process(args, kind, h, w))
+        medians = {k: {f: statistics.median(r[f] for r in runs) for f in runs[0]} for k, runs in results.items()}
+        base = medians[kinds[0]]["seconds"]
+        for kind, m in medians.items():
+            rows.append({"model": args.model, "size": size, "kind": kind, "times faster": base / m["seconds"], **m})
+    text = table(rows, args)
+    print(text)
+    if args.out:
+        about = {"torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+        data = {**about, "threads": args.threads, "device": args.device, "rounds": args.rounds, "rows": rows}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    return rows
+
+
+def table(rows: list[dict], args: argparse.Namespace) -> str:
+    lines = [
+        f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes in turns",
+        "",
+        "| method | size | how | seconds | times faster | CPU seconds | peak MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        cells = (f"{r['seconds']:.3f}", f"{r['times faster']:.1f}", f"{r['cpu']:.2f}", f"{r['peak']:.0f}")
+        lines.append(f"| {r['model']} | {r['size']} | {r['kind']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[str, float]:
+    job = {"model": args.model, "kind": kind, "h": h, "w": w, "threads": args.threads, "repeats": args.repeats}
+    job |= {"device": args.device, "max_memory": args.max_memory}
+    command = [sys.executable, "-m", "benchmarks.infer", json.dumps(job)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["killed (out of memory?)"])[-1]
+        raise ValueError(f"{args.model} {w}x{h} {kind}: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# --- inside a process -----------------------------------------------------------------------------------------------
+
+
+def measure(job: dict) -> dict[str, float]:
+    """Median seconds and CPU seconds of a picture, and the peak of resident memory (device memory on a GPU), MiB."""
+    torch.set_num_threads(job["threads"])
+    fuse = contestant(job)
+    generator = torch.Generator().manual_seed(0)
+    ir, vis = torch.rand(2, 1, 1, job["h"], job["w"], generator=generator).to(job["device"])
+    seconds, cpu = [], []
+    watch = Peak(job["device"])
+    with torch.inference_mode():
+        for _ in range(1 + job["repeats"]):
+            start, start_cpu = time.perf_counter(), time.process_time()
+            fuse(ir, vis).sum().item()  # the sum waits for a GPU
+            seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - start_cpu)
+    return {"seconds": statistics.median(seconds[1:]), "cpu": statistics.median(cpu[1:]), "peak": watch.stop()}
+
+
+def contestant(job: dict):
+    from fusion import build
+    from fusion.memory import keep_freed_memory
+
+    torch.manual_seed(0)
+    options = {} if job["kind"] == "plain" else {"speed": job["kind"], "max_memory": job["max_memory"]}
+    network = build.network(job["model"], **options).to(job["device"])
+    if job["kind"] == "plain":
+        return plain(job["model"], network).to(job["device"]) if job["model"] != "cpfusion" else network.raw
+    keep_freed_memory()
+    form = network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
+    return form.raw
+
+
+def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:
+    """The plain module with the network's weights."""
+    from benchmarks import plain as modules
+
+    module = Cddfuse(modules.CDDFuse()) if name == "cddfuse" else Ship(modules.SHIP())
+    ours, theirs = network.state_dict(), module.m.state_dict()
+    # CDDFuse's stand in the same order under other names, SHIP's have the same names but for those of one layer.
+    names = dict(zip(theirs, ours, strict=True)) if name == "cddfuse" else {key: ship_name(key) for key in theirs}
+    module.m.load_state_dict({key: ours[names[key]].view(value.shape) for key, value in theirs.items()})
+    return module.eval()
+
+
+def ship_name(key: str) -> str:
+    key = re.sub(r"invertible\.(p|sign|lower|upper|log_s)$", r"invertible.convolution.\1", key)
+    return re.sub(r"sign$", "sign_s", key)
+
+
+class Cddfuse(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.m = module
+
+    def forward(self, ir, vis):
+        m = self.m
+        (base_vis, detail_vis), (base_ir, detail_ir) = m.encoder(vis), m.encoder(ir)
+        return m.decoder(vis, m.base_fusion(base_ir + base_vis), m.detail_fusion(detail_ir + detail_vis))
+
+
+class Ship(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.m = module
+
+    def forward(self, ir, vis):
+        m = self.m
+        v, i = m.visible(vis), m.infrared(ir)
+        orders = []
+        for spatial, channel in zip(m.spatial, m.channel, strict=True):
+            v, i = channel(*spatial(v, i))
+            orders.append(v)
+        return m.refine(m.project(m.invertible(torch.cat(orders, dim=1))))
+
+
+class Peak:
+    """Watches resident memory: `ru_maxrss` would count what the importing parent once had."""
+
+    def __init__(self, device: str):
+        self.device, self.most, self.ended = torch.device(device), 0.0, threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        while not self.ended.wait(0.02):
+            self.most = max(self.most, resident())
+
+    def stop(self) -> float:
+        self.ended.set()
+        self.thread.join()
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        return max(self.most, resident())
+
+
+def resident() -> float:
+    """MiB of this process in memory; 0 where /proc does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    print(json.dumps(measure(json.loads(sys.argv[1]))))

@@ -1,0 +1,128 @@
+"""Write a network as an ONNX file for pictures of any size, checked against PyTorch before it is kept.
+
+    python scripts/export_onnx.py --model cddfuse --weights models/cddfuse_msrs.safetensors -o cddfuse.onnx
+    python scripts/fuse.py IR VIS -o OUT --model cddfuse.onnx
+
+Needs the extra packages: pip install -e '.[onnx]'. Exit status: 0, or 2 where nothing was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+
+import torch
+from torch import Tensor, nn
+
+from fusion import build
+from fusion.images import atomic_path
+from fusion.networks.base import Network
+from fusion.onnx_file import KEY, OnnxNetwork
+from fusion.registry import UnknownName
+
+SIZES = ((64, 96), (47, 61), (96, 64))
+"""Height and width of the pairs that check the file; even, odd, and others than it was traced at."""
+
+TOLERANCE = 1e-4
+"""Between onnxruntime and PyTorch on the raw output: both are float32, in another order."""
+
+
+class Exported(nn.Module):
+    """What the file computes: `raw`, and where asked the stretch of the whole picture to [0, 1]."""
+
+    def __init__(self, network: Network, stretch: bool):
+        super().__init__()
+        self.network, self.stretch = network, stretch
+
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
+        fused = self.network.raw(ir, vis)
+        if self.stretch:
+            low, high = fused.amin((1, 2, 3), keepdim=True), fused.amax((1, 2, 3), keepdim=True)
+            fused = (fused - low) / (high - low).clamp(min=1e-12)
+        return fused
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    try:
+        network = build.network(args.model, args.weights)
+        if args.stretch and not network.convention.stretch:
+            raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")
+        error = export(network, args.model, args.out, stretch=args.stretch)
+    except (ValueError, UnknownName, OSError, ImportError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    size = args.out.stat().st_size / 2**20
+    print(f"{args.out}: {size:.1f} MiB, any height and width, at most {error:.1e} from PyTorch")
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="cddfuse", help="cddfuse or ship (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, help="ours or the authors'; without it, random weights")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument("--stretch", action="store_true", help="the file also stretches to [0, 1] (cddfuse)")
+    return parser.parse_args(arguments)
+
+
+def export(network: Network, name: str, path: Path, *, stretch: bool = False) -> float:
+    """Write `network` to `path` once it agrees with PyTorch; returns the largest difference found.
+
+    Raises ValueError where it does not agree or cannot be exported, ImportError without the packages.
+    """
+    if path.suffix != ".onnx":
+        raise ValueError(f"{path} must end in .onnx, by which fusion.load knows it")
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 -- torch's exporter needs it and says so less plainly
+    except ImportError as error:
+        raise ImportError(f"exporting needs {error.name}: pip install -e '.[onnx]'") from None
+    module = Exported(network, stretch).eval()
+    h, w = (max(side, network.min_size) for side in SIZES[0])
+    pair = tuple(torch.rand(2, 1, 1, h, w, generator=torch.Generator().manual_seed(0)))
+    dims = {2: torch.export.Dim("h", min=network.min_size), 3: torch.export.Dim("w", min=network.min_size)}
+    with torch.inference_mode(False), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            pair,
+            dynamo=True,
+            dynamic_shapes={"ir": dims, "vis": dims},
+            input_names=["ir", "vis"],
+            output_names=["fused"],
+            verbose=False,
+        )
+    model = program.model_proto
+    convention = dataclasses.replace(network.convention, stretch=network.convention.stretch and not stretch)
+    about = {"network": name, "min_size": network.min_size, "convention": dataclasses.asdict(convention)}
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KEY, json.dumps(about)
+    with atomic_path(path) as unfinished:
+        unfinished = Path(unfinished)
+        onnx.save(model, unfinished)
+        error = difference(module, OnnxNetwork(unfinished), network.min_size)
+        if not error < TOLERANCE:
+            raise ValueError(
+                f"onnxruntime's result is {error:.1e} from PyTorch's (allowed: {TOLERANCE:g}); not written"
+            )
+    return error
+
+
+def difference(module: nn.Module, exported: Network, least: int) -> float:
+    """The largest difference between the two on pairs of several sizes."""
+    random = torch.Generator().manual_seed(1)
+    worst = 0.0
+    for h, w in SIZES:
+        ir, vis = torch.rand(2, 1, 1, max(h, least), max(w, least), generator=random)
+        with torch.inference_mode():
+            worst = max(worst, float((module(ir, vis) - exported.raw(ir, vis)).abs().max()))
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""CDDFuse in strips: the same function as the network, at any size, in any strips, within its memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import fusion
+from fusion import build, infer, weights
+from fusion.inference import cddfuse, strips
+from fusion.networks import CDDFuse
+
+SMALL = {"dim": 16, "heads": 4, "blocks": 2}
+
+
+def perturbed(network):
+    """No scale, bias or temperature is trivial, so that a mix-up shows."""
+    for p in network.parameters():
+        p.data.add_(0.1 * torch.randn_like(p))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return perturbed(CDDFuse(**SMALL))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(shared):
+    return shared / "golden/cddfuse/official_format_seed0_perturbed.pth"
+
+
+def exact(network, ir, vis):
+    """The network's own result in float64."""
+    options = {"dim": network.encoder.embed.out_channels, "heads": network.encoder.base.attention.heads}
+    wide = CDDFuse(**options, blocks=len(network.encoder.blocks), skip=network.skip).double().eval()
+    wide.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        return wide.raw(ir.double(), vis.double())
+
+
+def in_strips(monkeypatch, rows):
+    monkeypatch.setattr(cddfuse, "rows_of", lambda w, device: rows)
+
+
+# 2: the least. 17 = 2 * 8 + 1 and 10: last strips of one and two rows. 40: several strips.
+@pytest.mark.parametrize("size", [(2, 2), (2, 7), (7, 3), (8, 9), (10, 5), (17, 16), (40, 23)])
+@pytest.mark.parametrize("skip", ["vis", "none"])
+def test_equals_the_network_in_strips_and_whole(small, monkeypatch, size, skip):
+    ir, vis = torch.rand(2, 1, 1, *size)
+    monkeypatch.setattr(small, "skip", skip)
+    expected = exact(small, ir, vis)
+    form = small.fuse_for_inference()
+    whole = form.raw(ir, vis)
+    in_strips(monkeypatch, 8)
+    for result in (whole, form.raw(ir, vis)):
+        assert result.dtype == torch.float32
+        assert (result - expected).abs().max() < 2e-6  # float32 rounding; measured 5e-7
+
+
+def test_every_strip_height(small, monkeypatch):
+    ir, vis = torch.rand(2, 1, 1, 37, 12)
+    expected = exact(small, ir, vis)
+    form = small.fuse_for_inference()
+    for rows in range(8, 39):
+        in_strips(monkeypatch, rows)
+        assert (form.raw(ir, vis) - expected).abs().max() < 2e-6, rows
+
+
+def test_a_batch(small):
+    ir, vis = torch.rand(2, 3, 1, 21, 18)
+    form = small.fuse_for_inference()
+    each = torch.cat([form.raw(i[None], v[None]) for i, v in zip(ir, vis, strict=True)])
+    torch.testing.assert_close(form.raw(ir, vis), each)
+
+
+@pytest.mark.parametrize("job", ["TNO_07_IVF"])
+def test_golden(job, checkpoint, shared):
+    arrays = np.load(shared / "golden/cddfuse/infer.npz")
+    network = CDDFuse().eval()
+    weights.load(network, checkpoint)
+    raw = infer.run(network, arrays[f"{job}/in_ir"], arrays[f"{job}/in_vis"])
+    assert np.abs(raw - arrays[f"{job}/raw"]).max() < 2e-5  # as the network itself; measured 1.3e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["TNO_19_IVF", "RoadScene_FLIR_06974_IVF"])
+def test_larger_golden(job, checkpoint, shared):
+    test_golden(job, checkpoint, shared)
+
+
+SCANS = [
+    ("MIF_none", "none", np.s_[80:144, 80:176]),
+    pytest.param("MIF_sum", "sum", np.s_[:, :], marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("job", "skip", "part"), SCANS)
+def test_golden_scans(job, skip, part, checkpoint, shared):
+    """A scan's background is constant, and the authors' long float32 sums over it leave their arrays 2.85e-5 from the
+    float64 result (of the whole picture). The strips' sums are wider and within 1e-6 of it: float64 is the witness
+    here, and the authors' arrays are met at their distance from it."""
+    arrays = np.load(shared / "golden/cddfuse/infer.npz")
+    ir, vis, golden = (arrays[f"MRI_CT_11_{job}/{name}"] for name in ("in_ir", "in_vis", "raw"))
+    network = CDDFuse(skip=skip).eval()
+    weights.load(network, checkpoint)
+    ir, vis = np.ascontiguousarray(ir[part]), np.ascontiguousarray(vis[part])
+    expected = exact(network, *(torch.from_numpy(x)[None, None] for x in (ir, vis)))[0, 0].numpy()
+    raw = infer.run(network, ir, vis)
+    assert np.abs(raw - expected).max() < 1e-5
+    if raw.shape == golden.shape:
+        assert np.abs(raw - golden).max() < 4e-5
+
+
+def test_bf16_stays_within_half_a_gray_level(checkpoint, shared):
+    arrays = np.load(shared / "golden/cddfuse/infer.npz")
+    ir, vis = (arrays[f"TNO_07_IVF/{name}"][100:228, 100:260] for name in ("in_ir", "in_vis"))
+    network = build.network("cddfuse", checkpoint)
+    exact_picture = infer.stretch(infer.run(network, ir, vis))
+    network.speed = "bf16"
+    picture = infer.stretch(infer.run(network, ir, vis))
+    assert 0 < 255 * np.abs(picture - exact_picture).mean() < 0.5
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Meter(torch.utils._python_dispatch.TorchDispatchMode):
+    """The most bytes of tensors made inside it that stood at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self.seen = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in (result,) if isinstance(result, torch.Tensor) else result if isinstance(result, tuple) else ():
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in self.seen:
+                import weakref
+
+                self.seen[key] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self.gone, key)
+        return result
+
+    def gone(self, key):
+        self.now -= self.seen.pop(key, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keeps_to_what_it_says_it_needs(small, monkeypatch, dtype):
+    """Tensors that stand at once, against `memory`; the arithmetic's own scratch is not seen here."""
+    in_strips(monkeypatch, 8)
+    form = cddfuse.CDDFuseStream(small, dtype=dtype, storage=dtype)
+    ir, vis = torch.rand(2, 1, 1, 256, 64)
+    with Meter() as meter:
+        form(ir, vis)
+    said = form.memory(256, 64, 8, dtype)
+    assert 0.5 * said < meter.most <= said
+
+
+def test_max_memory(small):
+    ir, vis = torch.rand(2, 1, 1, 200, 500)
+    free = small.fuse_for_inference()
+    least = free.compute.memory(200, 500, 8)
+    assert least < free.compute.memory(200, 500, strips.rows_of(500, "cpu"))
+    tight = small.fuse_for_inference(max_memory=least)
+    torch.testing.assert_close(tight.raw(ir, vis), free.raw(ir, vis), atol=2e-6, rtol=0)
+    message = rf"a pair of 200x500 needs at least {least / 2**20:.1f} MiB, but max_memory allows .*bf16"
+    with pytest.raises(ValueError, match=message):
+        small.fuse_for_inference(max_memory=least - 1).raw(ir, vis)
+
+
+def test_large_pictures_fit():
+    """4000x3000 within 12 GiB of process memory, 7 GiB in bfloat16, of which 1 GiB is left to the process itself."""
+    network = CDDFuse()
+    for dtype, allowed in ((torch.float32, 11), (torch.bfloat16, 6)):
+        assert cddfuse.CDDFuseStream(network, dtype=dtype).memory(3000, 4000, 8, dtype) < allowed * 2**30
+
+
+# --- the door to it -------------------------------------------------------------------------------------------------
+
+
+def test_follows_training(small):
+    """Pictures are made with the weights of the moment; a form that the caller holds keeps its own."""
+    torch.manual_seed(1)
+    network = CDDFuse(**SMALL)
+    ir, vis = np.random.default_rng(0).random((2, 20, 20), np.float32)
+    form, before = network.fuse_for_inference(), infer.run(network, ir, vis)
+    perturbed(network)
+    assert np.abs(infer.run(network, ir, vis) - before).max() > 1e-3
+    np.testing.assert_array_equal(infer.run(form, ir, vis), before)
+
+
+def test_options_of_load():
+    assert fusion.load("cddfuse", max_memory="3GiB", **SMALL).max_memory == 3 * 2**30
+    assert fusion.load("cddfuse", speed="bf16", max_memory="500 MB", **SMALL).max_memory == 500_000_000
+    with pytest.raises(ValueError, match="speed must be one of exact, bf16, compiled; got 'fast'"):
+        fusion.load("cddfuse", speed="fast")
+    with pytest.raises(ValueError, match="max_memory must be bytes or like 3GiB, 500MB; got 'lots'"):
+        fusion.load("cddfuse", max_memory="lots")
+    with pytest.raises(ValueError, match="SHIP cannot bound its memory"):
+        fusion.load("ship", max_memory=10**9)

@@ -1,0 +1,41 @@
+"""The inference benchmark: its baseline has our weights and computes the same; its table holds what it measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from fusion import build
+
+
+@pytest.fixture(scope="module")
+def scripts(root):
+    sys.path.insert(0, str(root / "scripts"))
+    yield
+    sys.path.remove(str(root / "scripts"))
+
+
+@pytest.mark.parametrize("name", ["cddfuse", "ship"])
+def test_the_plain_module_is_the_same_function(scripts, name):
+    from benchmarks import infer
+
+    torch.manual_seed(0)
+    network = build.network(name)
+    ir, vis = torch.rand(2, 1, 1, 24, 31)
+    with torch.inference_mode():
+        difference = (infer.plain(name, network)(ir, vis) - network.raw(ir, vis)).abs().max()
+    assert difference < 1e-5  # float32 rounding
+
+
+def test_the_table(scripts, tmp_path, capsys):
+    import benchmark
+
+    arguments = ["infer", "--model", "cpfusion", "--sizes", "80x64", "--kinds", "plain,exact", "--rounds", "1"]
+    assert benchmark.main([*arguments, "--threads", "1", "-o", str(tmp_path / "t")]) == 0
+    assert "| cpfusion | 80x64 | exact |" in capsys.readouterr().out
+    assert "| cpfusion | 80x64 | exact |" in (tmp_path / "t.md").read_text()
+    assert [row["kind"] for row in json.loads((tmp_path / "t.json").read_text())["rows"]] == ["plain", "exact"]
+    assert benchmark.main(["infer", "--kinds", "quick"]) == 2

@@ -1,0 +1,110 @@
+"""Exported files agree with PyTorch, are fused like any network, and refuse what is not theirs."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import fusion
+from fusion import build, infer
+from fusion.networks import CDDFuse
+
+onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def program(root):
+    sys.path.insert(0, str(root / "scripts"))
+    import export_onnx
+
+    yield export_onnx
+    sys.path.remove(str(root / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return CDDFuse(dim=8, heads=2, blocks=1).eval()
+
+
+@pytest.fixture(scope="module")
+def file(program, small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    assert program.export(small, "cddfuse", path) < 1e-5
+    return path
+
+
+@pytest.mark.parametrize("size", [(2, 2), (40, 31), (33, 70)])
+def test_cddfuse_at_other_sizes(small, file, size):
+    ir, vis = np.random.default_rng(0).random((2, *size), np.float32)
+    loaded = fusion.load(str(file))
+    assert np.abs(infer.run(loaded, ir, vis) - infer.run(small, ir, vis)).max() < 1e-5  # float32, another order
+    picture = fusion.fuse(loaded, ir, vis)
+    assert np.abs(picture.astype(int) - fusion.fuse(small, ir, vis)).max() <= 1
+
+
+def test_the_stretch_can_be_inside(program, small, tmp_path):
+    program.export(small, "cddfuse", tmp_path / "s.onnx", stretch=True)
+    ir, vis = np.random.default_rng(0).random((2, 40, 31), np.float32)
+    loaded = fusion.load(str(tmp_path / "s.onnx"))
+    assert not loaded.convention.stretch
+    raw = infer.run(loaded, ir, vis)
+    np.testing.assert_allclose([raw.min(), raw.max()], [0, 1], atol=1e-5)
+    assert np.abs(fusion.fuse(loaded, ir, vis).astype(int) - fusion.fuse(small, ir, vis)).max() <= 1
+
+
+@pytest.mark.slow
+def test_ship_with_its_fourier_transforms(program, tmp_path):
+    torch.manual_seed(0)
+    network = build.network("ship")
+    assert program.export(network, "ship", tmp_path / "ship.onnx") < 1e-4  # 5e-6 with the released weights
+    ir, vis = np.random.default_rng(0).random((2, 51, 38), np.float32)
+    assert (
+        np.abs(infer.run(fusion.load(str(tmp_path / "ship.onnx")), ir, vis) - infer.run(network, ir, vis)).max() < 1e-4
+    )
+
+
+def test_nothing_is_kept_that_disagrees(program, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "difference", lambda *_: 0.5)
+    with pytest.raises(ValueError, match=r"5\.0e-01 from PyTorch's \(allowed: 0\.0001\); not written"):
+        program.export(small, "cddfuse", tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_models_file_is_refused(tmp_path):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    ends = [helper.make_tensor_value_info(name, kind, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "other", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=r"an ONNX file of another model \(inputs: x\)"):
+        fusion.load(str(tmp_path / "other.onnx"))
+
+
+def test_bad_files_and_options(file, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx is not there"):
+        fusion.load(str(tmp_path / "nowhere.onnx"))
+    (tmp_path / "cut.onnx").write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="no ONNX file that can be run"):
+        fusion.load(str(tmp_path / "cut.onnx"))
+    with pytest.raises(ValueError, match="has its weights and options inside"):
+        fusion.load(str(file), dim=8)
+
+
+def test_without_onnxruntime(file, monkeypatch):
+    true = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return true(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"needs onnxruntime: pip install -e '.\[onnx\]'"):
+        fusion.load(str(file))

@@ -1,0 +1,55 @@
+"""Two processes that share a batch take the steps of one process with the whole of it."""
+
+import json
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+VALIDATION = {"every": 10, "limit": 1, "pictures": 1, "metrics": {"names": ["SF", "MSE"]}, "best": "SF"}
+
+
+@pytest.fixture
+def folders(tmp_path, root):
+    found = {}
+    for processes in (1, 2):
+        folder = found[processes] = tmp_path / str(processes)
+        datasets = [{"name": "sample", "root": str(root / "test_img/sample")}]
+        tiny.prepare(folder, steps=10, validation={**VALIDATION, "datasets": datasets}, ema=0.9)
+    return found
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "runs/tiny/log.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_equal_one(folders, scenario, capsys, monkeypatch, one_thread):
+    monkeypatch.chdir(folders[1])
+    done = scenario("share", folders[2], processes=2)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(SystemExit, match="0"):
+        tiny.share(folders[1])
+    outputs = [capsys.readouterr().out, done.stdout]
+    one, two = (torch.load(folder / "double.pt", weights_only=True) for folder in folders.values())
+    # 20 steps of Adam at 1e-3 in float64; measured 4e-14.
+    assert max((one[k] - two[k]).abs().max() for k in one) < 1e-11
+
+    # The same in float32 through the command line, at the published rate. A sum of two halves rounds otherwise than a
+    # whole one, and Adam divides a gradient by its own size, so that where a gradient is little more than rounding the
+    # weights part by up to (rate x rounding / gradient) a step; measured 4e-7.
+    one, two = (load_file(folder / "models/tiny.safetensors") for folder in folders.values())
+    assert max((one[k] - two[k]).abs().max() for k in one) < 1e-6
+    torch.manual_seed(0)
+    untrained = tiny.CDDFuse(**tiny.NETWORK).state_dict()
+    assert max((one[k] - untrained[k]).abs().max() for k in one) > 1e-4
+
+    # Validation and saving happen once; what is logged is the mean over processes.
+    assert [len(text.splitlines()) for text in outputs] == [3, 3], outputs
+    alone, shared = records(folders[1]), records(folders[2])
+    assert [r["step"] for r in shared] == [*range(1, 11), 10, *range(11, 21), 20]
+    for a, b in zip(alone, shared, strict=True):
+        assert a.keys() == b.keys()
+        for group in ("loss", "validation"):
+            assert b.get(group, {}) == pytest.approx(a.get(group, {}), rel=1e-4)
+    assert len(list((folders[2] / "runs/tiny/tensorboard").iterdir())) == 1
