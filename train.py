@@ -31,6 +31,8 @@ from fusion.training.trainer import Diverged
 FREE = {"name", "device", "data.workers", "log_every", "save_every", "keep", "patience", "validation", "deliver"}
 """Options that a resumed run may change; the others decide the weights."""
 
+NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # PyTorch raises plain RuntimeErrors on CPUs
+
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
@@ -54,7 +56,9 @@ def build(options: TrainOptions, path: str, folder: Path) -> Run:
     try:
         return build_training.training(options, path, folder)
     except (RuntimeError, MemoryError) as error:
-        raise no_memory(options, error) from error
+        if not is_about_memory(error):
+            raise
+        raise ValueError(no_memory(options)) from error
 
 
 def train(run: Run, options: TrainOptions) -> int:
@@ -69,7 +73,9 @@ def train(run: Run, options: TrainOptions) -> int:
     except (ValueError, OSError, Diverged) as error:
         return fail(error, 2, everywhere=not isinstance(error, Diverged))
     except (RuntimeError, MemoryError) as error:
-        return fail(no_memory(options, error), 2, everywhere=True)
+        if not is_about_memory(error):
+            raise
+        return fail(no_memory(options), 2, everywhere=True)
     trainer.accelerator.end_training()
     if finished:
         return 0
@@ -99,13 +105,14 @@ def fail(error: Exception | str, status: int, *, everywhere: bool = False) -> in
     return status
 
 
-def no_memory(options: TrainOptions, error: BaseException) -> Exception:
-    """What to tell a user of `error` where it means that memory is short; `error` itself where it does not."""
-    if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
-        return error
+def is_about_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+
+
+def no_memory(options: TrainOptions) -> str:
     size = options.data.options.get("size")
     patches = f"{options.data.batch_size} patches" + (f" of {size}x{size}" if size else "")
-    return ValueError(
+    return (
         f"not enough memory for a batch of {patches}: lower data.batch_size (and raise accumulation to make up for "
         "it), set checkpointing=true, or precision=bf16"
     )

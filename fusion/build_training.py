@@ -202,22 +202,14 @@ def _optimizer(options: TrainOptions, network: Network, phases: list[Phase]) -> 
 
 
 def _rates(options: TrainOptions, phases: list[Phase], per_epoch: float) -> dict[str, list[float]]:
-    rate = options.rate
+    rate, counts = options.rate, trained_steps(phases)
+    per_unit = per_epoch if rate.unit == "epoch" else 1
+    shape = {"per_unit": per_unit, "options": rate.options, "floor": rate.floor, "warmup": rate.warmup}
     try:
-        return {
-            part: rates.tabulate(
-                rate.name,
-                lr=rate.lr,
-                steps=count,
-                per_unit=per_epoch if rate.unit == "epoch" else 1,
-                options=rate.options,
-                floor=rate.floor,
-                warmup=rate.warmup,
-            )
-            for part, count in trained_steps(phases).items()
-        }
+        tables = {n: rates.tabulate(rate.name, lr=rate.lr, steps=n, **shape) for n in set(counts.values())}
     except (ValueError, TypeError, UnknownName) as error:
         raise ValueError(f"rate: {error}") from error
+    return {part: tables[n] for part, n in counts.items()}
 
 
 def _batches(options: TrainOptions, data, accelerator: Accelerator) -> Callable[[int], Iterator[dict]]:

@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 def by_hand(x: Tensor) -> bool:
     """Whether this call shall take the hand-written way: it is recorded for a backward pass and nobody traces it."""
-    return torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return torch.is_grad_enabled() and x.requires_grad and not traced
 
 
 # --- gelu(gate) * value ---------------------------------------------------------------------------------------------

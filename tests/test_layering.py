@@ -19,10 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     (0, "registry config options images layers losses memory report networks.base data.sampler training.checkpoint"),
     (0, "page page.* latex inference inference.*"),
-    (
-        1,
-        "networks networks.* data data.* metrics metrics.* infer onnx_file videos weights objectives.base training.rates",
-    ),
+    (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
+    (1, "infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),
     (3, "build training training.trainer"),
     (4, "build_training"),

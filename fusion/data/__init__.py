@@ -1,5 +1,27 @@
-"""Data: patch files, folders of pairs, saliency masks, and which samples make a batch. One import a file."""
+"""Data: patch files, folders of pairs, saliency masks, which samples make a batch; the pair doctor; downloads."""
 
-from fusion.data import folder, patch_data, patches, saliency, sampler
+from fusion.data import (
+    diagnoses,
+    doctor,
+    download,
+    folder,
+    patch_data,
+    patches,
+    picture_facts,
+    registration,
+    saliency,
+    sampler,
+)
 
-__all__ = ["folder", "patch_data", "patches", "saliency", "sampler"]
+__all__ = [
+    "diagnoses",
+    "doctor",
+    "download",
+    "folder",
+    "patch_data",
+    "patches",
+    "picture_facts",
+    "registration",
+    "saliency",
+    "sampler",
+]

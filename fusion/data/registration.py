@@ -29,6 +29,7 @@ MODELS: tuple[Model, ...] = ("translation", "affine", "homography")
 SURE = 1.75
 WORKING_SIDE = 768  # pixels; longer pictures are reduced first: shifts of noise are not of interest
 SCALES = (1.0, 2.0)  # of the gradients, sigma in pixels
+MOST_BEND = 0.05  # of the diagonal: what an alignment may add to the shift at a corner; 0.03 in the worst TNO pair
 SMOOTHING = 3.0  # of the correlation, sigma in pixels
 SURROUNDINGS = 16.0  # sigma in pixels of the mean gradient that a gradient is measured against
 FAINT = 1 / 255  # a gradient of one grey level a pixel; far below it is noise
@@ -167,9 +168,10 @@ def find_alignment(ir: np.ndarray, vis: np.ndarray, model: Model = "homography")
     shift = estimate_shift(ir, vis)
     if shift.sure:
         best = _better(best, np.array([[1, 0, -shift.dx], [0, 1, -shift.dy], [0, 0, 1]]), ir, vis, "translation")
+    start = best.matrix
     for richer in MODELS[1 : MODELS.index(model) + 1]:
         matrix = _refined(ir, vis, best.matrix, richer)
-        if matrix is not None:
+        if matrix is not None and _bend(matrix, start, h, w) <= MOST_BEND * math.hypot(h, w):
             best = _better(best, matrix, ir, vis, richer)
     return best._replace(matrix=scale @ best.matrix)
 
@@ -187,6 +189,13 @@ def _better(old: Alignment, matrix: np.ndarray, ir: np.ndarray, vis: np.ndarray,
         return old
     rest = estimate_shift(*aligned(ir, vis, matrix))
     return Alignment(matrix, old.before, after, model) if rest.sure and rest.pixels <= 2 else old
+
+
+def _bend(matrix: np.ndarray, start: np.ndarray, h: int, w: int) -> float:
+    """How far apart two alignments put the corners of an h x w picture, in pixels, at most."""
+    corners = np.array([[[0, 0], [w, 0], [w, h], [0, h]]], np.float64)
+    apart = cv2.perspectiveTransform(corners, matrix) - cv2.perspectiveTransform(corners, start)
+    return float(np.hypot(apart[..., 0], apart[..., 1]).max())
 
 
 def _agreement(ir: np.ndarray, vis: np.ndarray, matrix: np.ndarray) -> float:

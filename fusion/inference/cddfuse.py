@@ -127,9 +127,8 @@ class Block(nn.Module):
                 before.room(a, b).copy_(attention.norm(x[a:b]))
                 v = before.convolve(local_v)
             else:
-                torch.mm(
-                    attention.norm(pixels(x[a:b])).to(attention.v.dtype), attention.v, out=pixels(before.room(a, b))
-                )
+                normed = attention.norm(pixels(x[a:b])).to(attention.v.dtype)
+                torch.mm(normed, attention.v, out=pixels(before.room(a, b)))
                 v = before.convolve(attention.local_v, groups=c)
             lo, hi = before.given()
             if attention.full:
@@ -229,7 +228,8 @@ class CDDFuseStream(nn.Module):
     """The whole network.
 
     network: a `fusion.networks.cddfuse.CDDFuse`, whose weights are copied.
-    dtype: of most weights and products; the first, the last and the cheap layers are float32, and sums over the picture are wider.
+    dtype: of most weights and products; the first, the last and the cheap layers are float32, and sums over the
+        picture are wider.
     storage: of the features of the whole picture. None is float32, or `dtype` where only that keeps to `max_memory`.
     max_memory: bytes that one pair's tensors may take.
     """

@@ -57,7 +57,10 @@ def pooled_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 class ShipForm(nn.Module):
-    """The whole network. network: a `fusion.networks.ship.SHIP`, whose weights are copied. dtype: of the parts in `NARROW`."""
+    """The whole network.
+
+    network: a `fusion.networks.ship.SHIP`, whose weights are copied. dtype: of the parts in `NARROW`.
+    """
 
     def __init__(self, network: nn.Module, *, dtype: torch.dtype = torch.float32):
         super().__init__()

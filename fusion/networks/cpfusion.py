@@ -11,7 +11,6 @@ What differs: every option acts (the authors' command line drops three of the fo
 
 from __future__ import annotations
 
-import itertools
 from itertools import pairwise
 from typing import Literal
 
@@ -242,7 +241,7 @@ class CPFusion(Network):
     def details(self, pyramid: list[Tensor]) -> list[Tensor]:
         """D_0 .. D_(L-1), each of the size of its level."""
         details = []
-        for level, coarser in itertools.pairwise(pyramid):
+        for level, coarser in pairwise(pyramid):
             smooth = expand(coarser, level.shape[-2:])
             if self.decomposition == "Laplacian":
                 details.append(level - smooth)

@@ -83,8 +83,11 @@ class Watch:
             self.board.close()
 
     def _log(self, record: dict) -> None:
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OSError(f"cannot write {self.log}: {error.strerror}") from error
 
 
 def forget_after(step: int, log: Path) -> None:

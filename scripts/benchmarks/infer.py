@@ -1,4 +1,4 @@
-"""Fusing one pair: ours against the plain module (scripts/benchmarks/plain.py; for CPFusion, the network's own `raw`).
+"""Fusing one pair: ours against the plain module (plain.py, plain_cpfusion.py), written as the methods are specified.
 
 Same weights, same pair, same threads. Every run is a process of its own, because the allocator's setting is
 process-wide: the plain module runs with the default one, ours as the command-line programs do. Contestants take turns;
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
 def table(rows: list[dict], args: argparse.Namespace) -> str:
     lines = [
-        f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes in turns",
+        f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes",
         "",
         "| method | size | how | seconds | times faster | CPU seconds | peak MiB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -115,7 +115,7 @@ def contestant(job: dict):
     options = {} if job["kind"] == "plain" else {"speed": job["kind"], "max_memory": job["max_memory"]}
     network = build.network(job["model"], **options).to(job["device"])
     if job["kind"] == "plain":
-        return plain(job["model"], network).to(job["device"]) if job["model"] != "cpfusion" else network.raw
+        return plain(job["model"], network).to(job["device"])
     keep_freed_memory()
     form = network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
     return form.raw
@@ -124,7 +124,10 @@ def contestant(job: dict):
 def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:
     """The plain module with the network's weights."""
     from benchmarks import plain as modules
+    from benchmarks import plain_cpfusion
 
+    if name == "cpfusion":
+        return plain_cpfusion.CPFusion()
     module = Cddfuse(modules.CDDFuse()) if name == "cddfuse" else Ship(modules.SHIP())
     ours, theirs = network.state_dict(), module.m.state_dict()
     # CDDFuse's stand in the same order under other names, SHIP's have the same names but for those of one layer.

@@ -69,7 +69,7 @@ def compare(args: argparse.Namespace, device: str) -> dict[str, float]:
         ways.append(f"{ways[-1]} checkpointing")
     results: dict[str, list[dict]] = {way: [] for way in ways}
     for _ in range(args.repeats):
-        for way in ways:
+        for way in results:
             results[way].append(in_a_process(args, device, way))
     threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
     print(f"{args.network} phase {args.phase}, {args.batch} pairs of {args.size}x{args.size} a step, {device}{threads}")

@@ -18,13 +18,13 @@ def scripts(root):
     sys.path.remove(str(root / "scripts"))
 
 
-@pytest.mark.parametrize("name", ["cddfuse", "ship"])
+@pytest.mark.parametrize("name", ["cddfuse", "ship", "cpfusion"])
 def test_the_plain_module_is_the_same_function(scripts, name):
     from benchmarks import infer
 
     torch.manual_seed(0)
     network = build.network(name)
-    ir, vis = torch.rand(2, 1, 1, 24, 31)
+    ir, vis = torch.rand(2, 1, 1, 65, 71)
     with torch.inference_mode():
         difference = (infer.plain(name, network)(ir, vis) - network.raw(ir, vis)).abs().max()
     assert difference < 1e-5  # float32 rounding

@@ -313,6 +313,15 @@ def test_no_memory(place, monkeypatch):
     )
 
 
+def test_a_mistake_of_ours_keeps_its_traceback(place, monkeypatch):
+    def mistaken(self, *arguments):
+        raise RuntimeError("unsupported memory format")
+
+    monkeypatch.setattr(Trainer, "one_step", mistaken)
+    with pytest.raises(RuntimeError, match="memory format"):
+        place.run()
+
+
 def test_pixels_that_are_no_numbers(place):
     pixels = tiny.pixels(14)
     pixels[9, 0, 2, 2] = np.nan
