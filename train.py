@@ -73,9 +73,11 @@ def train(run: Run, options: TrainOptions) -> int:
     except (ValueError, OSError, Diverged) as error:
         return fail(error, 2, everywhere=not isinstance(error, Diverged))
     except (RuntimeError, MemoryError) as error:
-        if not is_about_memory(error):
-            raise
-        return fail(no_memory(options), 2, everywhere=True)
+        if is_about_memory(error):
+            return fail(no_memory(options), 2, everywhere=True)
+        if "by peer" in str(error):  # gloo: connection closed, or reset
+            return fail("another process has ended; its own line says why", 2, everywhere=True)
+        raise
     trainer.accelerator.end_training()
     if finished:
         return 0

@@ -148,7 +148,7 @@ def load(args: argparse.Namespace):
     stated = weights.stated(args.weights)[0] if args.weights else None
     name = args.model or stated or "cddfuse"
     file = args.weights
-    if file is None and build.NETWORKS[name].learned:
+    if file is None and not name.endswith(".onnx") and build.NETWORKS[name].learned:
         file = Path("models") / f"{name}_msrs.safetensors"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")

@@ -35,7 +35,8 @@ def scenario() -> Callable[..., subprocess.CompletedProcess]:
     """Run a scenario of tiny.py in a process of its own, under torchrun where `processes` are asked for."""
 
     def run(name: str, folder: Path, processes: int = 1) -> subprocess.CompletedProcess:
-        torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
+        run_all = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        torchrun = run_all if processes > 1 else []
         paths = [str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, *torchrun, str(HERE / "tiny.py"), name, str(folder)]
