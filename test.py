@@ -50,11 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             results = share.merge(compare(plan, options, device, journal, share), plan)
             if share.rank > 0:
+                share.end()
                 return 0  # a launcher stops all processes when one fails: the first one, which writes, tells the status
             write_results(plan, options, results)
             tables = report.write(options.out)
             latex.write(options.out)
             write_page(plan, options.out)
+            share.end()
         except OSError as error:
             return stop(2, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
@@ -84,6 +86,12 @@ class Share:
 
     def first_process_first(self):
         return self.state.main_process_first() if self.state else nullcontext()
+
+    def end(self) -> None:
+        """Leave together: a process that is gone early takes the connection of the others with it."""
+        if self.state:
+            self.state.wait_for_everyone()
+            self.state.destroy_process_group()
 
     def of(self, pairs: list) -> list:
         return pairs[self.rank :: self.world]
