@@ -28,6 +28,7 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, config, images, infer, latex, metrics, page, report
+from fusion.data.doctor import quick_check
 from fusion.memory import keep_freed_memory
 from fusion.metrics import scoring, significance
 from fusion.options import ModelOptions, TestOptions
@@ -221,8 +222,11 @@ def compare(
             models = models_for(plan, dataset)
             keys = {m.row: model_key(m, options, plan.metrics) for m in models}
             networks = {m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models}
-            for line in dataset.pairing.report() if share.rank == 0 else ():
-                results.fail(name, "-", "all models", line)
+            if share.rank == 0:
+                for line in dataset.pairing.report():
+                    results.fail(name, "-", "all models", line)
+                for line in quick_check(dataset.pairing.pairs, task=task):
+                    bar.write(f"{name}: {line}")
             for pair in share.of(dataset.pairing.pairs):
                 scorer = Scorer(dataset.options, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():

@@ -23,6 +23,7 @@ import fusion.data  # registers the data sets
 import fusion.metrics
 import fusion.objectives  # registers the objectives
 from fusion import build, images, infer
+from fusion.data.doctor import quick_check
 from fusion.data.sampler import loader
 from fusion.networks.base import Network, checkpoint_activations
 from fusion.options import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
@@ -44,11 +45,12 @@ def nothing_to_train(name: str) -> NothingToTrain:
 
 @dataclass(frozen=True)
 class Run:
-    """A trainer and what its card says about the data."""
+    """A trainer, what its card says about the data, and what looks wrong with the pictures, a line each."""
 
     trainer: Trainer
     network: Network
     data: dict[str, Any]
+    remarks: list[str]
 
 
 def training(options: TrainOptions, config: str | Path, folder: Path) -> Run:
@@ -93,7 +95,7 @@ def _training(options: TrainOptions, folder: Path) -> Run:
         patience=options.patience,
         compile=options.compile,
     )
-    return Run(trainer, network, summary)
+    return Run(trainer, network, summary, [*data.remarks(), *_remarks(options.validation)])
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -255,6 +257,15 @@ def _judge(options: ValidationOptions | None) -> Judge | None:
         return {name: float(np.mean(values)) for name, values in sums.items()}
 
     return Judge(measure, options.best, metrics[options.best].higher_is_better is not False)
+
+
+def _remarks(options: ValidationOptions | None) -> list[str]:
+    sets = options.datasets if options else []
+    return [
+        f"validation: {dataset.name}: {line}"
+        for dataset in sets
+        for line in quick_check(_pairs(dataset, options.limit), task=dataset.task)
+    ]
 
 
 def _pairs(options: DatasetOptions, limit: int | None) -> list[images.Pair]:

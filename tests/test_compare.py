@@ -676,6 +676,14 @@ def test_a_missing_weight_file(work):
     )
 
 
+def test_black_pictures_are_pointed_out_and_the_pairs_still_compared(work):
+    work.add("A", "one", np.zeros((48, 56), np.uint8))
+    text = work.run()
+    assert "A: problem: black: one: " in text
+    assert "A: hint: python scripts/check_pairs.py A --ir ir --vis vi" in text
+    assert len(work.rows()) == 4
+
+
 def test_an_optional_model_without_its_file_is_left_out_and_the_tables_say_so(work):
     for name in "AB":
         model = {"name": "ship", "weights": f"models/{name}.pth", "optional": True, "datasets": [name]}

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import default_collate
 
 from fusion import images
+from fusion.data.doctor import quick_check
 from fusion.data.saliency import levels, saliency_table, visible_share
 from fusion.data.sampler import Key, View, view
 from fusion.registry import DATASETS
@@ -55,7 +56,7 @@ class FolderData:
     mask: whether samples have a saliency mask: from `root/mask/` where that exists, otherwise computed.
     size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn.
     cache_mb: megabytes of decoded pictures to keep in memory; those beyond are decoded every time.
-    Files without a partner are left out; `left_out` has a line for each.
+    Files without a partner are left out; `remarks` has a line for each, and for what looks wrong with the rest.
     Raises ValueError for missing folders; reading raises it for a bad file, two sizes, or a picture that is smaller
     than the crop.
     """
@@ -72,7 +73,7 @@ class FolderData:
         cache_mb: int = 2048,
     ):
         found = find_pairs(root, ir, vis)
-        self.pairs, self.left_out = found.pairs, found.report()
+        self.pairs, self._left_out = found.pairs, found.report()
         self.mask, self.size, self.augment = mask, size, augment
         self._masks = self._mask_files(Path(root) / "mask") if mask else None
         self._cache: dict[int, Scene] = {}
@@ -99,6 +100,10 @@ class FolderData:
     def batch(self, keys: Sequence[Key | int]) -> dict:
         """Samples stacked into one batch: ir, vis and mask (B, 1, h, w), name a list of B."""
         return default_collate([self[key] for key in keys])
+
+    def remarks(self) -> list[str]:
+        """What a person should know of these pairs before training on them, a line each."""
+        return [*self._left_out, *quick_check(self.pairs)]
 
     @property
     def data_hash(self) -> str:

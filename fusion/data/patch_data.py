@@ -78,6 +78,10 @@ class PatchData:
         y, x = self._corner[index]
         return f"{self._source[index]}@{y},{x}"
 
+    def remarks(self) -> list[str]:
+        """Nothing: patches were looked at when they were cut, and their values are checked as they are read."""
+        return []
+
     @property
     def data_hash(self) -> str:
         """SHA-256 over the pixels, ir 0, vis 0, ir 1, vis 1, ...: the same for both layouts of the same patches."""

@@ -138,7 +138,7 @@ def test_files_without_a_partner_are_left_out_and_said(root):
     (root / "vi" / "c.png").unlink()
     data = FolderData(root=str(root))
     assert len(data) == 2
-    assert data.left_out == [f"{root / 'ir' / 'c.png'} has no visible partner"]
+    assert data.remarks() == [f"{root / 'ir' / 'c.png'} has no visible partner"]
 
 
 def test_beyond_the_end(root):

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import fusion
-from fusion import weights
+from fusion import images, weights
 from fusion.data.patch_data import PatchData
 from fusion.networks import CDDFuse
 from fusion.training import checkpoint, record
@@ -78,6 +78,22 @@ def equal(a, b):
 
 
 # --- what a run leaves ----------------------------------------------------------------------------------------------
+
+
+def test_what_looks_wrong_with_the_pictures_is_said_before_the_first_step(place, tmp_path, validation):
+    for number in range(3):
+        images.write(tmp_path / "own" / "ir" / f"{number}.png", np.zeros((20, 20), np.uint8))
+        images.write(tmp_path / "own" / "vi" / f"{number}.png", np.full((20, 20), 9, np.uint8) * number)
+    images.write(tmp_path / "own" / "ir" / "alone.png", np.zeros((20, 20), np.uint8))
+    validation["datasets"].append({"name": "own", "root": "own"})
+    data = {"name": "folder", "options": {"root": "own", "size": 16}, "batch_size": 2}
+    place.change(data=data, validation=validation)
+    place.trains()
+    said = place.out.splitlines()
+    assert "own/ir/alone.png has no visible partner" in said
+    assert any(line.startswith("problem: black: 0: ") for line in said)
+    assert any(line.startswith("validation: own: problem: black: 0: ") for line in said)
+    assert not any(line.startswith("validation: s: ") for line in said)
 
 
 def test_files_of_a_run(place, validation):
