@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-all bench samples clean
+DATA ?= test_img/sample
+
+.PHONY: help demo train-demo test test-all bench samples clean
 
 help:
 	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
+	@echo "make train-demo [DATA=folder]  train a network on the folder's ir/ and vi/ (three minutes), fuse them, compare"
 	@echo "make test      style and tests, a few minutes"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     every benchmark"
@@ -24,6 +27,13 @@ $(READY): requirements.txt pyproject.toml
 
 demo: $(READY)
 	$(BIN)/python test.py -opt configs/demo.yml
+
+train-demo: $(READY)
+	$(BIN)/python scripts/make_patches.py $(DATA) -o data/train_demo.h5 --stride 100 --force
+	rm -rf runs/train_demo
+	$(BIN)/python train.py -opt configs/train_demo.yml
+	$(BIN)/python test.py -opt configs/demo.yml out=results/train_demo 'datasets=[{name: own, root: $(DATA)}]' \
+		'models=[{name: swift, weights: models/train_demo.safetensors}, {name: cpfusion}, {name: average}, {name: maximum}]'
 
 test: $(READY)
 	$(BIN)/ruff check .

@@ -44,6 +44,12 @@ def mse_loss(x: Tensor, y: Tensor) -> Tensor:
 
 
 @full_precision
+def l1_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference. Both (B, 1, H, W) in [0, 1]; returns a scalar."""
+    return F.l1_loss(x, y)
+
+
+@full_precision
 def ssim_loss_map(x: Tensor, y: Tensor) -> Tensor:
     """clamp(1 - SSIM, 0, 1) / 2 of every pixel. Both (B, 1, H, W) in [0, 1], H, W >= 6; returns the same in [0, 0.5].
 

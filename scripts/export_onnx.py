@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cddfuse", help="cddfuse or ship (default: %(default)s)")
+    parser.add_argument("--model", default="cddfuse", help="cddfuse, ship or swift (default: %(default)s)")
     parser.add_argument("--weights", type=Path, help="ours or the authors'; without it, random weights")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("--stretch", action="store_true", help="the file also stretches to [0, 1] (cddfuse)")

@@ -1,6 +1,6 @@
 """Fuse one's own pictures: a pair of files, the pairs of two folders, or two videos.
 
-    python scripts/fuse.py IR VIS -o OUT [--model cddfuse] [--weights FILE]
+    python scripts/fuse.py IR VIS -o OUT [--model swift] [--weights FILE]
     python scripts/fuse.py ir.png vis.png -o fused.png --model cpfusion
     python scripts/fuse.py ir/ vi/ -o fused/ --weights models/ship_msrs.safetensors
     python scripts/fuse.py ir.mp4 vis.mp4 -o fused.mp4 --temporal --side-by-side
@@ -32,6 +32,7 @@ from fusion import __version__, build, images, infer, videos, weights
 from fusion.memory import keep_freed_memory
 from fusion.registry import UnknownName
 
+ROOT = Path(__file__).resolve().parents[1]
 RECORD = ".fuse.jsonl"
 
 
@@ -64,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("ir", type=Path, metavar="IR", help="infrared (or CT, PET, SPECT) picture, folder or video")
     parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) picture, folder or video")
     parser.add_argument("-o", "--out", type=Path, required=True, help="picture, folder or video")
-    parser.add_argument("--model", help="a registered network (default: the one --weights is of, or cddfuse)")
+    parser.add_argument("--model", help="a registered network (default: the one --weights is of, or swift)")
     parser.add_argument("--weights", type=Path, help="ours or the authors'; default: models/MODEL_msrs.safetensors")
     parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
@@ -146,21 +147,21 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
 def load(args: argparse.Namespace):
     """The network, on its device. Raises ValueError, UnknownName, OSError."""
     stated = weights.stated(args.weights)[0] if args.weights else None
-    name = args.model or stated or "cddfuse"
+    name = args.model or stated or "swift"
     file = args.weights
     if file is None and not name.endswith(".onnx") and build.NETWORKS[name].learned:
-        file = Path("models") / f"{name}_msrs.safetensors"
+        file = ROOT / "models" / f"{name}_msrs.safetensors"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")
     args.model, args.weights = name, file
     try:
         network = build.network(name, file, task=args.task).to(build.device(args.device))
     except ValueError as error:
-        known = args.model != "cddfuse" or stated
+        known = args.model != "swift" or stated
         raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
-    return network
+    return network.fuse_for_inference()  # once, for all pictures
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------

@@ -6,5 +6,6 @@ from fusion.networks.cddfuse import CDDFuse
 from fusion.networks.cpfusion import CPFusion
 from fusion.networks.maximum import Maximum
 from fusion.networks.ship import SHIP
+from fusion.networks.swift import Swift
 
-__all__ = ["SHIP", "Average", "CDDFuse", "CPFusion", "Convention", "Maximum", "Network"]
+__all__ = ["SHIP", "Average", "CDDFuse", "CPFusion", "Convention", "Maximum", "Network", "Swift"]

@@ -3,5 +3,6 @@
 from fusion.objectives.base import Batch, Objective
 from fusion.objectives.cddfuse import CDDFuseFusion, CDDFuseReconstruction
 from fusion.objectives.ship import SHIPObjective
+from fusion.objectives.swift import SwiftObjective
 
-__all__ = ["Batch", "CDDFuseFusion", "CDDFuseReconstruction", "Objective", "SHIPObjective"]
+__all__ = ["Batch", "CDDFuseFusion", "CDDFuseReconstruction", "Objective", "SHIPObjective", "SwiftObjective"]

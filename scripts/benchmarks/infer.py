@@ -3,6 +3,9 @@
 Same weights, same pair, same threads. Every run is a process of its own, because the allocator's setting is
 process-wide: the plain module runs with the default one, ours as the command-line programs do. Contestants take turns;
 the table has medians and the peak of the process's resident memory. First run of a process does not count.
+
+swift is ours alone: its plain module is itself, under the default allocator. `--arrays` times what a video needs: two
+8-bit arrays in, infrared and colour, the fused 8-bit picture in colour out.
 """
 
 from __future__ import annotations
@@ -16,18 +19,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from fusion.networks.base import Network
 
 SIZES = "256x256,640x480,768x576"
 KINDS = ("plain", "exact", "bf16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship", "cpfusion"))
+    parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship", "cpfusion", "swift"))
     parser.add_argument("--sizes", default=SIZES, help=f"width x height, ... ({SIZES}; also 1280x1024, 4000x3000)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}, compiled ({','.join(KINDS)})")
+    parser.add_argument("--arrays", action="store_true", help="time from 8-bit arrays to the 8-bit picture in colour")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each, of which the median counts (3)")
     parser.add_argument("--repeats", type=int, default=1, help="counted runs in a process (1)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -67,18 +77,19 @@ def table(rows: list[dict], args: argparse.Namespace) -> str:
     lines = [
         f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes",
         "",
-        "| method | size | how | seconds | times faster | CPU seconds | peak MiB |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
-        cells = (f"{r['seconds']:.3f}", f"{r['times faster']:.1f}", f"{r['cpu']:.2f}", f"{r['peak']:.0f}")
+        cells = (f"{r['seconds']:.3f}", f"{1 / r['seconds']:.2f}", f"{r['times faster']:.1f}", f"{r['cpu']:.2f}")
+        cells += (f"{r['peak']:.0f}",)
         lines.append(f"| {r['model']} | {r['size']} | {r['kind']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[str, float]:
     job = {"model": args.model, "kind": kind, "h": h, "w": w, "threads": args.threads, "repeats": args.repeats}
-    job |= {"device": args.device, "max_memory": args.max_memory}
+    job |= {"device": args.device, "max_memory": args.max_memory, "arrays": args.arrays}
     command = [sys.executable, "-m", "benchmarks.infer", json.dumps(job)]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     if done.returncode:
@@ -93,32 +104,48 @@ def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[st
 def measure(job: dict) -> dict[str, float]:
     """Median seconds and CPU seconds of a picture, and the peak of resident memory (device memory on a GPU), MiB."""
     torch.set_num_threads(job["threads"])
-    fuse = contestant(job)
-    generator = torch.Generator().manual_seed(0)
-    ir, vis = torch.rand(2, 1, 1, job["h"], job["w"], generator=generator).to(job["device"])
+    fuse = pictures(job) if job["arrays"] else planes(job)
     seconds, cpu = [], []
     watch = Peak(job["device"])
     with torch.inference_mode():
         for _ in range(1 + job["repeats"]):
             start, start_cpu = time.perf_counter(), time.process_time()
-            fuse(ir, vis).sum().item()  # the sum waits for a GPU
+            fuse()
             seconds.append(time.perf_counter() - start)
             cpu.append(time.process_time() - start_cpu)
     return {"seconds": statistics.median(seconds[1:]), "cpu": statistics.median(cpu[1:]), "peak": watch.stop()}
 
 
-def contestant(job: dict):
+def planes(job: dict) -> Callable[[], object]:
+    """Luminance planes on the device -> raw output there."""
+    form = contestant(job)
+    generator = torch.Generator().manual_seed(0)
+    ir, vis = torch.rand(2, 1, 1, job["h"], job["w"], generator=generator).to(job["device"])
+    return lambda: form.raw(ir, vis).sum().item()  # the sum waits for a GPU
+
+
+def pictures(job: dict) -> Callable[[], object]:
+    """8-bit arrays, infrared and colour -> the 8-bit picture in colour."""
+    from fusion import infer
+
+    form = contestant(job)
+    numbers = np.random.default_rng(0)
+    ir, vis = (numbers.integers(0, 256, shape, np.uint8) for shape in ((job["h"], job["w"]), (job["h"], job["w"], 3)))
+    return lambda: infer.fuse(form, ir, vis)
+
+
+def contestant(job: dict) -> Network:
     from fusion import build
     from fusion.memory import keep_freed_memory
+    from fusion.networks.base import InferenceForm
 
     torch.manual_seed(0)
     options = {} if job["kind"] == "plain" else {"speed": job["kind"], "max_memory": job["max_memory"]}
     network = build.network(job["model"], **options).to(job["device"])
     if job["kind"] == "plain":
-        return plain(job["model"], network).to(job["device"])
+        return InferenceForm(network, plain(job["model"], network).to(job["device"]))
     keep_freed_memory()
-    form = network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
-    return form.raw
+    return network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
 
 
 def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:
@@ -126,6 +153,8 @@ def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:
     from benchmarks import plain as modules
     from benchmarks import plain_cpfusion
 
+    if name == "swift":
+        return network
     if name == "cpfusion":
         return plain_cpfusion.CPFusion()
     module = Cddfuse(modules.CDDFuse()) if name == "cddfuse" else Ship(modules.SHIP())

@@ -39,3 +39,11 @@ def test_the_table(scripts, tmp_path, capsys):
     assert "| cpfusion | 80x64 | exact |" in (tmp_path / "t.md").read_text()
     assert [row["kind"] for row in json.loads((tmp_path / "t.json").read_text())["rows"]] == ["plain", "exact"]
     assert benchmark.main(["infer", "--kinds", "quick"]) == 2
+
+
+def test_from_arrays_to_the_picture(scripts, capsys):
+    import benchmark
+
+    arguments = ["infer", "--model", "swift", "--sizes", "80x64", "--kinds", "plain,exact", "--rounds", "1", "--arrays"]
+    assert benchmark.main([*arguments, "--threads", "1"]) == 0
+    assert "| swift | 80x64 | exact |" in capsys.readouterr().out

@@ -11,7 +11,7 @@ import torch
 
 import fusion
 from fusion import build, infer
-from fusion.networks import CDDFuse
+from fusion.networks import CDDFuse, Swift
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 pytest.importorskip("onnxscript")
@@ -38,6 +38,16 @@ def file(program, small, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "small.onnx"
     assert program.export(small, "cddfuse", path) < 1e-5
     return path
+
+
+def test_swift_pads_any_size(program, tmp_path):
+    torch.manual_seed(0)
+    network = Swift().eval()
+    assert program.export(network, "swift", tmp_path / "swift.onnx") < 1e-5
+    ir, vis = np.random.default_rng(0).integers(0, 256, (2, 37, 61), np.uint8)
+    loaded = fusion.load(str(tmp_path / "swift.onnx"))
+    difference = fusion.fuse(loaded, ir, vis).astype(int) - fusion.fuse(network, ir, vis)
+    assert abs(difference).max() <= 1
 
 
 @pytest.mark.parametrize("size", [(2, 2), (40, 31), (33, 70)])

@@ -20,7 +20,7 @@ import torch
 
 import fusion
 from fusion import images, infer, videos, weights
-from fusion.networks import CDDFuse
+from fusion.networks import CDDFuse, Swift
 from fusion.networks.base import Convention, Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +44,7 @@ program = load_program()
 def run(capsys, monkeypatch, tmp_path):
     """The program in `tmp_path`, with the rule-based average unless told otherwise; returns what it prints."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "ROOT", tmp_path)  # the models/ of this project are not those of the tests
 
     def start(*arguments, status=0, model="average") -> str:
         chosen = ("--model", model) if model else ()
@@ -103,10 +104,18 @@ def test_a_weight_file_knows_its_network_and_options(run, folders):
     assert run.errors == ["error: w.safetensors holds weights of cddfuse, not of ship"]
 
 
+def test_swift_is_the_default(run, folders):
+    torch.manual_seed(0)
+    weights.save("models/swift_msrs.safetensors", Swift(), name="swift", options={})
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", model=None)
+    network = fusion.load("swift", "models/swift_msrs.safetensors")
+    np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
+
+
 def test_the_authors_file_of_another_network_asks_for_its_name(run, folders):
     torch.save({"params": {"x": torch.zeros(1)}}, "theirs.pth")
     run("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "theirs.pth", model=None, status=2)
-    assert "does not fit CDDFuse" in run.errors[0]
+    assert "does not fit Swift" in run.errors[0]
     assert run.errors[0].endswith("; is it of another network? --model names it")
 
 
@@ -150,7 +159,7 @@ def test_side_by_side(run, tmp_path):
         (["ir", "vi", "-o", "vi"], "-o vi is one of the sources"),
         (["ir", "empty", "-o", "x", "--model", "average"], "empty holds no pictures"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "avrage"], "No network named 'avrage'."),
-        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "ship"], "models/ship_msrs.safetensors is not there"),
+        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "ship"], "{here}/models/ship_msrs.safetensors is not"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--weights", "w.pth"], "w.pth is not there"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--device", "cuda:99"], "device: 'cuda:99'"),
         (["a.txt", "b.txt", "-o", "x.png"], "-o x.png: a video is written as one of .mp4, "),
@@ -162,7 +171,7 @@ def test_what_cannot_start_says_why_in_one_line(run, folders, arguments, message
         (folders / name).write_text("text")
     run(*arguments, model=None, status=2)
     (line,) = run.errors
-    assert line.startswith(f"error: {message}")
+    assert line.startswith(f"error: {message.format(here=folders)}")
 
 
 def test_a_pair_that_fails_leaves_nothing(run, folders):
