@@ -2,10 +2,10 @@
 
 Designed here. Two scales decide together: a fine one sees both pictures at half resolution, pixel by pixel, and a
 coarse one sees an eighth of the resolution, about 130 pixels around, and the mean of the whole picture. Each source is
-split into means of 8x8 cells, smoothly joined, and the detail that is left; what comes out is, for every pixel, the
-infrared's share of the smooth parts, a gain for each detail and something added, then one gain and offset for the whole
-picture. A pixel's brightness can so come from one source and its texture from the other, and where one source takes
-over the change is gradual: no outline, as a per-pixel maximum draws it.
+split into three bands: means of 8x8 cells, smoothly joined, what means of 2x2 pixels have beyond, and the rest. What
+comes out is the infrared's share of the first band, a gain for each source in the others and something added, then one
+gain and offset for the whole picture. A pixel's brightness can so come from one source and its texture from the other,
+and where one source takes over the change is gradual: no outline, as a per-pixel maximum draws it.
 """
 
 from __future__ import annotations
@@ -46,21 +46,22 @@ class Coarse(nn.Module):
 
 
 class Fine(nn.Module):
-    """What every pixel takes from where: four planes, from both pictures and the coarse features around it."""
+    """What every pixel takes from where, from both pictures and the coarse features around it."""
 
     def __init__(self, *, width: int, depth: int, around: int):
         super().__init__()
         self.first = nn.Conv2d(8 + around, width, 3, padding=1)
         self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
-        self.last = nn.Conv2d(width, 16, 3, padding=1)
+        self.last = nn.Conv2d(width, 3 + 3 * 4, 3, padding=1)
 
-    def forward(self, pixels: Tensor, around: Tensor) -> Tensor:
-        """(b, 8, h/2, w/2) and (b, c, h/8, w/8) -> (b, 4, h, w)"""
+    def forward(self, pixels: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 8, h/2, w/2) and (b, c, h/8, w/8) -> three planes of half the size, three of the full size."""
         around = F.interpolate(around, scale_factor=CELL // 2, mode="bilinear")
         x = F.relu(self.first(torch.cat((pixels, around), dim=1)))
         for convolution in self.body:
             x = x + F.relu(convolution(x))
-        return F.pixel_shuffle(self.last(x), 2)
+        half, full = self.last(x).split((3, 12), dim=1)
+        return half, F.pixel_shuffle(full, 2)
 
 
 @NETWORKS.register("swift")
@@ -78,11 +79,19 @@ class Swift(Network):
         pictures = F.pad(torch.cat((ir, vis), dim=1), (0, -w % CELL, 0, -h % CELL), mode="replicate")
         pixels = F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last)
         around, tone = self.coarse(pixels)
-        share, of_ir, of_vis, added = self.fine(pixels, around).split(1, dim=1)
+        half, full = self.fine(pixels, around)
 
-        smooth = F.interpolate(F.avg_pool2d(pictures, CELL), scale_factor=CELL, mode="bilinear")
-        (smooth_ir, smooth_vis), (detail_ir, detail_vis) = (x.split(1, dim=1) for x in (smooth, pictures - smooth))
-        fused = smooth_vis + share.sigmoid() * (smooth_ir - smooth_vis) + added
-        fused = fused + (0.5 + of_ir) * detail_ir + (0.5 + of_vis) * detail_vis
+        halved = F.avg_pool2d(pictures, 2)
+        smooth = F.interpolate(F.avg_pool2d(halved, CELL // 2), scale_factor=CELL // 2, mode="bilinear")
+        share, gains = half[:, :1].sigmoid(), half[:, 1:]
+        fused = smooth[:, 1:] + share * (smooth[:, :1] - smooth[:, 1:]) + mixed(halved - smooth, gains)
+
+        detail = pictures - F.interpolate(halved, scale_factor=2, mode="bilinear")
+        fused = F.interpolate(fused, scale_factor=2, mode="bilinear") + mixed(detail, full[:, :2]) + full[:, 2:]
         gain, offset = tone.split(1, dim=1)
         return (fused * (1 + gain) + offset)[..., :h, :w]
+
+
+def mixed(details: Tensor, gains: Tensor) -> Tensor:
+    """The details of both pictures, each times its gain, which is half where the network says nothing."""
+    return ((0.5 + gains) * details).sum(1, keepdim=True)
