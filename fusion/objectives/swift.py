@@ -74,12 +74,12 @@ class SwiftObjective(Objective):
         *,
         network: Swift,
         weights: Mapping[str, float],
-        levels: int = 4,
+        levels: int = 2,
         sharpness: float = 2.0,
-        sum_share: float = 0.1,
+        sum_share: float = 0.12,
         detail: float = 1.15,
-        contrast: float = 1.35,
-        darker: float = 0.03,
+        contrast: float = 1.27,
+        darker: float = 0.05,
     ):
         super().__init__(network=network, weights=weights)
         self.levels, self.sharpness, self.sum_share = levels, sharpness, sum_share
