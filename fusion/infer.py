@@ -114,7 +114,8 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        with torch.inference_mode():
+        # PyTorch lets convolutions on CUDA round to TF32 unless told otherwise; the published results are float32's.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
             # pictures may pass the form itself.

@@ -11,7 +11,7 @@ from torch import nn
 
 import fusion.networks  # noqa: F401 -- registers the networks
 from fusion import build, images, infer
-from fusion.networks import Convention, Network
+from fusion.networks import Average, Convention, Network
 from fusion.registry import NETWORKS
 
 
@@ -195,6 +195,20 @@ def test_modes_and_device_stay_as_they_were(average):
     assert network.learning.weight.device == torch.device("cpu")
     assert network.learning.weight.grad is None
     assert torch.is_grad_enabled()
+
+
+def test_convolutions_are_not_rounded_to_tf32(monkeypatch):
+    seen = []
+
+    class Looks(Average):
+        def raw(self, ir, vis):
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return super().raw(ir, vis)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    infer.fuse(Looks(), *np.zeros((2, 8, 8), np.uint8))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32  # training's choice stays
 
 
 def test_modes_are_restored_after_a_failure():
