@@ -38,10 +38,10 @@ class Coarse(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 8, h/2, w/2) -> (b, outputs, h/8, w/8), and gain - 1 and offset (b, 2, 1, 1)."""
-        x = F.relu(self.embed(pixels))
+        x = self.embed(pixels).relu_()
         for convolution in self.around:
-            x = x + F.relu(convolution(x))
-        whole = F.relu(self.whole(x.mean((2, 3))))
+            x = x + convolution(x).relu_()
+        whole = self.whole(x.mean((2, 3))).relu_()
         return self.project(x + whole[:, :, None, None]), self.tone(whole)[:, :, None, None]
 
 
@@ -57,9 +57,9 @@ class Fine(nn.Module):
     def forward(self, pixels: Tensor, around: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 8, h/2, w/2) and (b, c, h/8, w/8) -> three planes of half the size, three of the full size."""
         around = F.interpolate(around, scale_factor=CELL // 2, mode="bilinear")
-        x = F.relu(self.first(torch.cat((pixels, around), dim=1)))
+        x = self.first(torch.cat((pixels, around), dim=1)).relu_()
         for convolution in self.body:
-            x = x + F.relu(convolution(x))
+            x = x + convolution(x).relu_()
         half, full = self.last(x).split((3, 12), dim=1)
         return half, F.pixel_shuffle(full, 2)
 
