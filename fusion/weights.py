@@ -33,10 +33,8 @@ def save(path: str | Path, network: Network, *, name: str, options: dict[str, An
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     metadata = {"format": FORMAT, "network": name, "options": json.dumps(options or {}, sort_keys=True)}
     with atomic_path(path) as unfinished:
-        try:
-            safetensors.torch.save_file(tensors, unfinished, metadata)
-        except safetensors.SafetensorError as error:  # a full disk, among others
-            raise OSError(str(error)) from error
+        # Not `save_file`, whose files only their owner may read.
+        unfinished.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 def stated(path: str | Path) -> tuple[str | None, dict[str, Any]]:

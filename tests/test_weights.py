@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -172,14 +173,26 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, cddfuse, monkeypatch):
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"old")
 
-    def fill_up(tensors, file, metadata):
-        Path(file).write_bytes(b"half")
-        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+    whole = Path.write_bytes
 
-    monkeypatch.setattr(safetensors.torch, "save_file", fill_up)
-    with pytest.raises(OSError, match=r"^cannot write .*x\.safetensors: I/O error: No space left on device"):
+    def fill_up(file, data):
+        whole(file, data[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(OSError, match=r"^cannot write .*x\.safetensors: No space left on device"):
         weights.save(path, cddfuse, name="cddfuse")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.safetensors": b"old"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
+def test_others_may_read_it_as_the_umask_says(tmp_path, cddfuse):
+    before = os.umask(0o022)
+    try:
+        weights.save(tmp_path / "x.safetensors", cddfuse, name="cddfuse")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, cddfuse):

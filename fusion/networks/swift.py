@@ -1,4 +1,4 @@
-"""Swift: a small network for video and for training at home; 52,000 weights, most of its work at half resolution.
+"""Swift: a small network for video and for training at home; 51,481 weights, most of its work at half resolution.
 
 Designed here. Two scales decide together: a fine one sees both pictures at half resolution, pixel by pixel, and a
 coarse one sees an eighth of the resolution, about 130 pixels around, and the mean of the whole picture. Each source is
