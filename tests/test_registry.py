@@ -61,7 +61,7 @@ def test_an_unknown_name_lists_what_there_is_and_the_nearest(tools):
 def test_the_networks_of_the_project():
     import fusion.networks  # noqa: F401 -- registers them
 
-    known = "average, cddfuse, cpfusion, maximum, ship"
+    known = "average, cddfuse, cpfusion, maximum, ship, swift"
     assert message(NETWORKS.build, "cdfuse") == f"No network named 'cdfuse'. Known: {known}. Did you mean 'cddfuse'?"
 
 
