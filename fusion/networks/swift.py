@@ -73,6 +73,7 @@ class Swift(Network):
         super().__init__()
         self.coarse = Coarse(width=coarse_width, outputs=around)
         self.fine = Fine(width=width, depth=depth, around=around)
+        self.to(memory_format=torch.channels_last)  # else every convolution would reorder its weights
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         h, w = ir.shape[-2:]
