@@ -52,10 +52,10 @@ def test_the_card_says_how_to_make_it_again(root, card, name):
 
 @every_name
 def test_pictures_are_fused_and_not_one_of_the_sources(root, file, name):
-    """On every sample pair the result has more contrast than the average, is neither source, and goes with the brighter
-    of both."""
+    """On every third sample pair the result has more contrast than the average, is neither source, and goes with the
+    brighter of both."""
     network = fusion.load(name.removesuffix("_msrs"), file)
-    for pair in find_pairs(root / "test_img" / "sample").pairs:
+    for pair in find_pairs(root / "test_img" / "sample").pairs[::3]:
         fused = fusion.fuse(network, pair.ir, pair.vis, output="gray").astype(float)
         ir, vis = (images.grey_levels(images.read(path)) for path in (pair.ir, pair.vis))
         assert fused.std() > ((ir + vis) / 2).std()
