@@ -163,7 +163,7 @@ class Journal:
     def find(self, dataset: str, model: str, image: str, key: str, picture: Path) -> dict | None:
         """The record of a picture that was made under the same key and has not been touched since."""
         record = self.records.get((dataset, model, image))
-        if record and record.get("key") == key and record.get("picture") == stamp(picture):
+        if record and record.get("key") == key and record.get("picture") == images.stamp(picture):
             return record
         return None
 
@@ -174,15 +174,6 @@ class Journal:
     def _append(self, text: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)
-
-
-def stamp(path: Path) -> list[int] | None:
-    """[bytes, time of change in ns], or None where there is no such file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict) -> str:
@@ -286,7 +277,7 @@ class Scorer:
     def score(self, network, row: str, model_key: str) -> None:
         """Queue the record of this pair under this model: an old one that still holds, or a new one."""
         picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
-        sources = " ".join(f"{path} {stamp(path)}" for path in (self.pair.ir, self.pair.vis))
+        sources = " ".join(f"{path} {images.stamp(path)}" for path in (self.pair.ir, self.pair.vis))
         key = f"{model_key} {self.dataset.task} {sources}"
         if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
             self.work.queue.append((old, None))
@@ -295,7 +286,7 @@ class Scorer:
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        record = {**names, "key": key, "picture": stamp(picture), "seconds": seconds}
+        record = {**names, "key": key, "picture": images.stamp(picture), "seconds": seconds}
         if self.work.processes is not None:
             self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis))
             return

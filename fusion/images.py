@@ -108,6 +108,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
+def stamp(path: Path) -> list[int] | None:
+    """[bytes, time of change in ns], or None where there is no such file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
 # --- values ---------------------------------------------------------------------------------------------------------
 
 

@@ -258,10 +258,10 @@ class Record:
     def find(self, picture: Path, key: str) -> dict | None:
         """The record of a picture made under this key and not touched since."""
         record = self.lines.get(picture.name)
-        return record if record and record.get("key") == key and record.get("stamp") == stamp(picture) else None
+        return record if record and record.get("key") == key and record.get("stamp") == images.stamp(picture) else None
 
     def add(self, picture: Path, key: str, span: tuple[float, float] | None) -> None:
-        record = {"picture": picture.name, "key": key, "stamp": stamp(picture), "span": span}
+        record = {"picture": picture.name, "key": key, "stamp": images.stamp(picture), "span": span}
         self._append(json.dumps(record) + "\n")
 
     def _append(self, text: str) -> None:
@@ -270,15 +270,6 @@ class Record:
                 file.write(text)
         except OSError as error:
             raise WriteError(f"cannot write {self.path}: {error.strerror}") from error
-
-
-def stamp(path: Path) -> list[int] | None:
-    """[bytes, time of change in ns], or None where there is no such file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def method_key(args: argparse.Namespace) -> str:
@@ -298,7 +289,7 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
     record, method, failed, made = Record(args.out, fresh=args.fresh), method_key(args), [], 0
     for pair in tqdm(pairing.pairs, unit="picture", dynamic_ncols=True, disable=None):
         picture = args.out / f"{pair.name}.png"
-        sources = " ".join(f"{path} {stamp(path)}" for path in (pair.ir, pair.vis))
+        sources = " ".join(f"{path} {images.stamp(path)}" for path in (pair.ir, pair.vis))
         key = f"{method} {sources} {fuser.span or ''}".strip()
         if done := record.find(picture, key):
             fuser.span = tuple(done["span"]) if done["span"] else None
