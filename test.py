@@ -180,6 +180,8 @@ def model_key(model: ModelOptions, options: TestOptions, chosen: dict) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
     weights = hashlib.sha256(model.weights.read_bytes()).hexdigest() if model.weights else None
     parts = [__version__, model.name, model.options, weights, options.output, options.metrics.profile, list(chosen)]
+    if (how := (model.speed, model.max_memory)) != ("exact", None):
+        parts.append(how)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -212,7 +214,7 @@ def compare(
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
             keys = {m.row: model_key(m, options, plan.metrics) for m in models}
-            networks = {m.row: build.network(m.name, m.weights, m.options, task).to(device) for m in models}
+            networks = {m.row: build.row(m, task).to(device) for m in models}
             if share.rank == 0:
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)

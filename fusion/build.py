@@ -37,8 +37,8 @@ def network(
     Raises UnknownName, ValueError, FileNotFoundError, ImportError (an ONNX file without onnxruntime).
     """
     if str(name).endswith(".onnx"):
-        if weight_file or options or max_memory:
-            raise ValueError(f"{name} has its weights and options inside: give none")
+        if weight_file or options or max_memory or speed != "exact":
+            raise ValueError(f"{name} has its weights and options inside, in float32: give none")
         return OnnxNetwork(name)
     cls = NETWORKS[name]
     stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
@@ -56,6 +56,12 @@ def network(
     built.speed, built.max_memory = speed, number_of_bytes(max_memory)
     built.check_inference(speed, built.max_memory)
     return built.eval()
+
+
+def row(options: ModelOptions, task: str = "") -> Network:
+    """The network of a comparison's row; raises as `network`."""
+    how = {"speed": options.speed, "max_memory": options.max_memory}
+    return network(options.name, options.weights, options.options, task, **how)
 
 
 def number_of_bytes(text: int | str | None) -> int | None:
@@ -126,8 +132,9 @@ def _check_model(model: ModelOptions) -> str | None:
     """None where the model can run, the reason where it is optional and cannot; raises where it must and cannot."""
     NETWORKS.check(model.name, model.options)
     cls = NETWORKS[model.name]
+    number_of_bytes(model.max_memory)
     if not cls.learned:
-        network(model.name, model.weights, model.options)
+        row(model)
         return None
     if model.weights is None:
         raise ValueError(f"{model.name} is a learned network: `weights` must name its file")
@@ -140,7 +147,7 @@ def _check_model(model: ModelOptions) -> str | None:
         if model.optional:
             return reason
         raise FileNotFoundError(reason)
-    network(model.name, model.weights, model.options)
+    row(model)
     return None
 
 

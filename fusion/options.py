@@ -54,6 +54,9 @@ class ModelOptions(Options):
     """Row and folder name; default: the network's name."""
     datasets: Annotated[list[str], Field(min_length=1)] | None = None
     """Run on these data sets only; default: on all."""
+    speed: Literal["exact", "bf16", "compiled"] = "exact"
+    max_memory: int | str | None = None
+    """How pictures are fused, as `fusion.load` takes them."""
     optional: bool = False
     """Skip the row, and say so, where the weight file is not there, instead of stopping."""
 

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
     "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
     "infer": ("benchmarks.infer", "seconds and memory of fusing one pair, against the plain modules"),
+    "memory": ("benchmarks.memory", "memory of fusing one pair at several sizes, against the plain modules"),
     "metrics": ("benchmarks.metrics", "scoring one picture with 12 metrics, against each metric the plain way"),
 }
 

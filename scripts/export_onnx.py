@@ -1,6 +1,7 @@
 """Write a network as an ONNX file for pictures of any size, checked against PyTorch before it is kept.
 
     python scripts/export_onnx.py --model cddfuse --weights models/cddfuse_msrs.safetensors -o cddfuse.onnx
+    python scripts/export_onnx.py --model ship --weights models/ship_msrs.safetensors --store int8 -o ship.onnx
     python scripts/fuse.py IR VIS -o OUT --model cddfuse.onnx
 
 Needs the extra packages: pip install -e '.[onnx]'. Exit status: 0, or 2 where nothing was written.
@@ -16,20 +17,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion import build
-from fusion.images import atomic_path
+from fusion import build, images, infer
+from fusion.images import atomic_path, pair_folders
 from fusion.networks.base import Network
 from fusion.onnx_file import KEY, OnnxNetwork
 from fusion.registry import UnknownName
+
+ROOT = Path(__file__).resolve().parents[1]
 
 SIZES = ((64, 96), (47, 61), (96, 64))
 """Height and width of the pairs that check the file; even, odd, and others than it was traced at."""
 
 TOLERANCE = 1e-4
 """Between onnxruntime and PyTorch on the raw output: both are float32, in another order."""
+
+
+WITHIN = 0.99
+"""Of a picture's pixels, the least that a file with smaller weights must have within one gray level of PyTorch's."""
 
 
 class Exported(nn.Module):
@@ -53,12 +61,16 @@ def main(arguments: list[str] | None = None) -> int:
         network = build.network(args.model, args.weights)
         if args.stretch and not network.convention.stretch:
             raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")
-        error = export(network, args.model, args.out, stretch=args.stretch)
+        error = export(network, args.model, args.out, stretch=args.stretch, weights=args.store)
     except (ValueError, UnknownName, OSError, ImportError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
     size = args.out.stat().st_size / 2**20
-    print(f"{args.out}: {size:.1f} MiB, any height and width, at most {error:.1e} from PyTorch")
+    if args.store == "float32":
+        found = f"at most {error:.1e} from PyTorch"
+    else:
+        found = f"weights as {args.store}: {100 * error:.2f} % of the sample pairs' pixels a gray level or more away"
+    print(f"{args.out}: {size:.1f} MiB, any height and width, {found}")
     return 0
 
 
@@ -68,11 +80,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="ours or the authors'; without it, random weights")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("--stretch", action="store_true", help="the file also stretches to [0, 1] (cddfuse)")
+    parser.add_argument(
+        "--store",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="how the file stores weights: float16 halves it, int8 quarters it; the arithmetic stays float32, and the "
+        "file is kept only where 99 %% of the sample pairs' pixels stay within one gray level (default: %(default)s)",
+    )
     return parser.parse_args(arguments)
 
 
-def export(network: Network, name: str, path: Path, *, stretch: bool = False) -> float:
-    """Write `network` to `path` once it agrees with PyTorch; returns the largest difference found.
+def export(network: Network, name: str, path: Path, *, stretch: bool = False, weights: str = "float32") -> float:
+    """Write `network` to `path` once it agrees with PyTorch; returns the largest difference found, or, of smaller
+    weights, the share of the sample pairs' pixels that are a gray level or more away.
 
     Raises ValueError where it does not agree or cannot be exported, ImportError without the packages.
     """
@@ -102,15 +122,45 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False) ->
     about = {"network": name, "min_size": network.min_size, "convention": dataclasses.asdict(convention)}
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(about)
+    if weights != "float32":
+        from onnx_weights import shrink
+
+        shrink(model, weights)
     with atomic_path(path) as unfinished:
         unfinished = Path(unfinished)
         onnx.save(model, unfinished)
-        error = difference(module, OnnxNetwork(unfinished), network.min_size)
+        exported = OnnxNetwork(unfinished)
+        if weights != "float32":
+            return checked_pictures(network, exported)
+        error = difference(module, exported, network.min_size)
         if not error < TOLERANCE:
             raise ValueError(
                 f"onnxruntime's result is {error:.1e} from PyTorch's (allowed: {TOLERANCE:g}); not written"
             )
     return error
+
+
+def checked_pictures(network: Network, exported: Network) -> float:
+    """The share of pixels a gray level or more away over the sample pairs; ValueError where it is too large."""
+    sample = ROOT / "test_img/sample"
+    away = [away_from(network, exported, p.ir, p.vis) for p in pair_folders(sample / "ir", sample / "vi").pairs]
+    share = sum(away) / len(away)
+    if share > 1 - WITHIN:
+        raise ValueError(
+            f"with weights stored so, {100 * share:.1f} % of the sample pairs' pixels are a gray level or more away "
+            f"(allowed: {100 * (1 - WITHIN):.0f} %); not written"
+        )
+    return share
+
+
+def away_from(network: Network, exported: Network, ir: Path, vis: Path) -> float:
+    planes = infer.input_planes(network, images.read(ir), images.read(vis), "infrared-visible")
+    fused = [255 * finished(each, infer.run(each, *planes)) for each in (network, exported)]
+    return float((abs(fused[0] - fused[1]) >= 1).mean())
+
+
+def finished(network: Network, raw: np.ndarray) -> np.ndarray:
+    return (infer.stretch(raw) if network.convention.stretch else raw).clip(0, 1)
 
 
 def difference(module: nn.Module, exported: Network, least: int) -> float:

@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
     quieten_opencv()
+    warnings.showwarning = lambda message, *_: note(str(message))
     try:
         kind = kind_of(args.ir, args.vis)
         args.out = checked_out(args, kind)
@@ -81,6 +83,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "delay of about N (default: 8), so that a video does not flicker",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+    parser.add_argument(
+        "--speed",
+        choices=("exact", "bf16", "compiled"),
+        default="exact",
+        help="bf16: faster, under half a gray level away on average; compiled: by torch.compile (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (cddfuse: exact; ship: tiles)"
+    )
     parser.add_argument("--fresh", action="store_true", help="make every picture of a folder again")
     return parser.parse_args(arguments)
 
@@ -155,13 +166,15 @@ def load(args: argparse.Namespace):
             raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")
     args.model, args.weights = name, file
     try:
-        network = build.network(name, file, task=args.task).to(build.device(args.device))
+        network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
+        network = network.to(build.device(args.device))
     except ValueError as error:
         known = args.model != "swift" or stated
         raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
-    return network.fuse_for_inference()  # once, for all pictures
+    # Once, for all pictures.
+    return network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------
@@ -276,6 +289,8 @@ def method_key(args: argparse.Namespace) -> str:
     """All that decides a picture but for its sources and the frames before it."""
     file = hashlib.sha256(args.weights.read_bytes()).hexdigest() if args.weights else None
     options = [args.output, args.task, args.resize, args.side_by_side, args.temporal]
+    if (how := [args.speed, args.max_memory]) != ["exact", None]:
+        options += how
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 

@@ -470,6 +470,9 @@ def test_changed_options_and_weights_are_noticed(work, fused):
     work.config["models"].reverse()
     work.run()
     assert len(fused) == 10
+    work.config["models"][1]["speed"] = "bf16"
+    work.run()
+    assert len(fused) == 12
 
 
 def test_one_row_with_two_files_on_two_data_sets(work, fused):
@@ -726,6 +729,8 @@ def test_nothing_but_optional_models_without_their_files(work):
         ("metrics.names=[EN, ssim]", "No metric named 'ssim' in profile 'cddfuse'. Known: EN, SD, "),
         ("device=gpu", "device: 'gpu' cannot be used here ("),
         ("device=cuda:99", "device: 'cuda:99' cannot be used here ("),
+        ("models.0.max_memory=lots", "x.yml: models[0]: max_memory must be bytes or like 3GiB, 500MB; got 'lots'"),
+        ("models.0.max_memory=1GiB", "x.yml: models[0]: Average cannot bound its memory: leave max_memory out"),
         ("models.0.lable=x", "x.yml: models[0]: unknown key 'lable'. Did you mean 'label'?"),
         ("nonsense", "'nonsense' is no override: expected key.key=value"),
     ],

@@ -1,9 +1,9 @@
 """SHIP without gradients: channels_last throughout, constants multiplied out once, activations in place.
 
 The same function as `fusion/networks/ship.py`. Whole pictures only: the product of two spectra and every mean run
-over the whole picture, so there is no exact way of cutting it. The authors' program is slow beyond 0.5 megapixels
-because a map of 16 channels then passes 32 MB, which glibc takes from the system anew, page by page, for every
-operator: `fusion.memory.keep_freed_memory` is what cures it.
+over the whole picture, so there is no exact way of cutting it (`tiles.py` is the approximate one). The authors'
+program is slow beyond 0.5 megapixels because a map of 16 channels then passes 32 MB, which glibc takes from the system
+anew, page by page, for every operator: `fusion.memory.keep_freed_memory` is what cures it.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ class ShipForm(nn.Module):
             if NARROW.fullmatch(name):
                 part.to(dtype=dtype)
         self.net, self.dtype = net, dtype
+        channels, interactions = net.project.out_channels, len(net.spatial)
+        # A bound on what stands at once, met to 2 % by the published network: 70 channels of a dense block and the sums
+        # around it, and the features of all orders.
+        self.bytes_per_pixel = 4 * (70 + channels * (3 * interactions + 5))
 
     def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""

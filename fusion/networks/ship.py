@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion.inference.ship import ShipForm
+from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
@@ -267,8 +268,6 @@ class SHIP(Network):
             PooledLayer(channels=channels),
             conv3x3(channels, 1),
         )
-        # Gray at first: where the picture starts below 0, the clamp of `forward` passes no gradient and nothing learns.
-        nn.init.constant_(self.refine[-1].bias, 0.5)
         # Not the authors': the clamped output has no gradient outside [0, 1], and there, with PyTorch's own bias, a
         # whole untrained picture can lie (seed 10 of the published options does so here) and stay for ever.
         nn.init.constant_(self.refine[-1].bias, 0.5)
@@ -281,8 +280,15 @@ class SHIP(Network):
             orders.append(v)
         return self.refine(self.project(self.invertible(torch.cat(orders, dim=1))))
 
-    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> ShipForm:
-        return ShipForm(self, dtype=dtype)
+    bounded = True
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> ShipForm | Tiled:
+        """Exact where the whole picture fits into `max_memory`, else in overlapping tiles, which warns of its error:
+        the product of whole spectra and all pooled statistics become the tile's."""
+        form = ShipForm(self, dtype=dtype)
+        if max_memory is None:
+            return form
+        return Tiled(form, bytes_per_pixel=form.bytes_per_pixel, max_memory=max_memory)
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:

@@ -205,5 +205,5 @@ def test_options_of_load():
         fusion.load("cddfuse", speed="fast")
     with pytest.raises(ValueError, match="max_memory must be bytes or like 3GiB, 500MB; got 'lots'"):
         fusion.load("cddfuse", max_memory="lots")
-    with pytest.raises(ValueError, match="SHIP cannot bound its memory"):
-        fusion.load("ship", max_memory=10**9)
+    with pytest.raises(ValueError, match="CPFusion cannot bound its memory"):
+        fusion.load("cpfusion", max_memory=10**9)

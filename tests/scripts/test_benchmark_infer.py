@@ -41,6 +41,23 @@ def test_the_table(scripts, tmp_path, capsys):
     assert benchmark.main(["infer", "--kinds", "quick"]) == 2
 
 
+def test_memory_as_a_function_of_pixels(scripts, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
+    import benchmark
+
+    arguments = ["memory", "--model", "ship", "--sizes", "40x32,640x512", "--kinds", "plain,exact", "--threads", "1"]
+    assert benchmark.main([*arguments, "--plain-up-to", "2000", "-o", str(tmp_path / "m")]) == 0
+    assert "| 640x512 | - | " in capsys.readouterr().out
+    rows = json.loads((tmp_path / "m.json").read_text())["rows"]
+    assert [(row["size"], row["kind"]) for row in rows] == [
+        ("40x32", "plain"),
+        ("40x32", "exact"),
+        ("640x512", "exact"),
+    ]
+    assert rows[2]["peak"] > rows[1]["peak"] + 100
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_from_arrays_to_the_picture(scripts, capsys):
     import benchmark
 

@@ -80,6 +80,27 @@ def test_ship_with_its_fourier_transforms(program, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("store", "smaller"), [("float16", 0.5), ("int8", 0.25)])
+def test_smaller_weights(program, tmp_path, store, smaller):
+    torch.manual_seed(0)
+    network = CDDFuse(dim=32, heads=4, blocks=1).eval()
+    path = tmp_path / "x.onnx"
+    assert 0 <= program.export(network, "cddfuse", path, weights=store) <= 0.01
+    held = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
+    full = sum(4 * p.numel() for p in network.parameters())
+    assert held < 1.2 * smaller * full  # small tensors stay as they are
+    ir, vis = np.random.default_rng(0).random((2, 40, 31), np.float32)
+    difference = np.abs(infer.run(fusion.load(str(path)), ir, vis) - infer.run(network, ir, vis)).max()
+    assert 0 < difference < 0.02
+
+
+def test_smaller_weights_that_cost_too_much_are_not_kept(program, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "away_from", lambda *_: 0.02)
+    with pytest.raises(ValueError, match=r"2\.0 % of the sample pairs' pixels .* \(allowed: 1 %\); not written"):
+        program.export(small, "cddfuse", tmp_path / "x.onnx", weights="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_kept_that_disagrees(program, small, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "difference", lambda *_: 0.5)
     with pytest.raises(ValueError, match=r"5\.0e-01 from PyTorch's \(allowed: 0\.0001\); not written"):

@@ -20,7 +20,7 @@ import torch
 
 import fusion
 from fusion import images, infer, videos, weights
-from fusion.networks import CDDFuse, Swift
+from fusion.networks import SHIP, CDDFuse, Swift
 from fusion.networks.base import Convention, Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +102,30 @@ def test_a_weight_file_knows_its_network_and_options(run, folders):
     np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
     run("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "w.safetensors", model="ship", status=2)
     assert run.errors == ["error: w.safetensors holds weights of cddfuse, not of ship"]
+
+
+def test_speed_and_memory_are_the_librarys(run, folders):
+    torch.manual_seed(0)
+    weights.save("w.safetensors", CDDFuse(**SMALL), name="cddfuse", options=SMALL)
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", "--weights", "w.safetensors", "--speed", "bf16", model=None)
+    network = fusion.load("cddfuse", "w.safetensors", speed="bf16")
+    np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
+    arguments = ("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "w.safetensors", "--max-memory")
+    run(*arguments, "1kB", model=None, status=1)
+    assert "needs at least" in run.errors[0]
+    run(*arguments, "lots", model=None, status=2)
+    assert run.errors == ["error: max_memory must be bytes or like 3GiB, 500MB; got 'lots'"]
+
+
+def test_tiles_are_told(run, tmp_path):
+    torch.manual_seed(0)
+    options = {"channels": 4, "interactions": 1}
+    weights.save("w.safetensors", SHIP(**options), name="ship", options=options)
+    for kind in ("ir", "vi"):
+        cv2.imwrite(f"{kind}.png", np.random.default_rng(0).integers(0, 256, (260, 300), np.uint8))
+    bound = 12 * 260 * 300 + 256**2 * SHIP(**options).fuse_for_inference().compute.bytes_per_pixel
+    run("ir.png", "vi.png", "-o", "x.png", "--weights", "w.safetensors", "--max-memory", bound, model=None)
+    assert re.fullmatch(r"note: 260x300 in 4 tiles .* differ by \d+\.\d\d gray levels on average", run.notes[0])
 
 
 def test_swift_is_the_default(run, folders):
@@ -212,6 +236,7 @@ def test_one_bad_pair_does_not_stop_the_others(run, folders):
 CHANGES = {
     "another model": (lambda f: None, ["--model", "maximum"], {"a.png", "b.png", "c.png"}),
     "gray": (lambda f: None, ["--output", "gray"], {"a.png", "b.png", "c.png"}),
+    "another speed": (lambda f: None, ["--speed", "bf16"], {"a.png", "b.png", "c.png"}),
     "side by side": (lambda f: None, ["--side-by-side"], {"a.png", "b.png", "c.png"}),
     "fresh": (lambda f: None, ["--fresh"], {"a.png", "b.png", "c.png"}),
     "a source": (lambda f: images.write(f / "vi/b.png", noise(40, 48, seed=99)), [], {"b.png"}),
