@@ -37,6 +37,7 @@ def test_the_table(scripts, tmp_path, capsys):
     assert benchmark.main([*arguments, "--threads", "1", "-o", str(tmp_path / "t")]) == 0
     assert "| cpfusion | 80x64 | exact |" in capsys.readouterr().out
     assert "| cpfusion | 80x64 | exact |" in (tmp_path / "t.md").read_text()
+    assert 1 < json.loads((tmp_path / "t.json").read_text())["GFLOP/s"]["float32"] < 1e6
     assert [row["kind"] for row in json.loads((tmp_path / "t.json").read_text())["rows"]] == ["plain", "exact"]
     assert benchmark.main(["infer", "--kinds", "quick"]) == 2
 
