@@ -21,7 +21,9 @@ def load(name, weights=None, *, speed="exact", max_memory=None, **options):
     weights: our .safetensors or the authors' .pth; None leaves a learned network untrained.
     speed: how pictures are fused: `exact` (float32), `bf16` (faster, under half a gray level away on average),
         `compiled` (float32 by torch.compile).
-    max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse only. More raises ValueError.
+    max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse (the same result) and ship
+        (overlapping tiles where the whole picture does not fit, which warns how far they differ). A pair that needs
+        more raises ValueError.
     options: constructor arguments.
     Raises LookupError for an unknown name, ValueError for options or weights that do not fit, FileNotFoundError.
     """
