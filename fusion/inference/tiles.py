@@ -23,7 +23,7 @@ class Tiled:
     """A form in tiles where the whole picture needs more than `max_memory`.
 
     compute: (ir, vis), (b, 1, h, w) each -> (b, 1, h, w). bytes_per_pixel: of its tensors, at the most.
-    disagreement: after a picture in tiles the mean difference between neighbours where they overlap, else None.
+    disagreement: after pictures in tiles the mean difference between neighbours where they overlap, else None.
     """
 
     def __init__(self, compute: Callable[[Tensor, Tensor], Tensor], *, bytes_per_pixel: int, max_memory: int):
@@ -38,13 +38,15 @@ class Tiled:
             return self.compute(ir, vis)
         side = self.side(h, w)
         rows, columns = spans(h, side), spans(w, side)
-        fused = torch.cat([self.one(i[None], v[None], rows, columns) for i, v in zip(ir, vis, strict=True)])
+        pairs = [self.one(i[None], v[None], rows, columns) for i, v in zip(ir, vis, strict=True)]
+        fused, disagreements = zip(*pairs, strict=True)
+        self.disagreement = sum(disagreements) / len(disagreements)
         warnings.warn(
             f"{h}x{w} in {len(rows) * len(columns)} tiles within max_memory, which is not exact: where neighbours "
             f"overlap they differ by {255 * self.disagreement:.2f} gray levels on average",
             stacklevel=2,
         )
-        return fused
+        return torch.cat(fused)
 
     def side(self, h: int, w: int) -> int:
         """Of the largest tiles that fit, in pixels."""
@@ -58,8 +60,8 @@ class Tiled:
             )
         return side
 
-    def one(self, ir: Tensor, vis: Tensor, rows: list[slice], columns: list[slice]) -> Tensor:
-        """(1, 1, h, w) each -> the same."""
+    def one(self, ir: Tensor, vis: Tensor, rows: list[slice], columns: list[slice]) -> tuple[Tensor, float]:
+        """(1, 1, h, w) each -> the same, and the mean difference between its tiles where they overlap."""
         total, weights = torch.zeros_like(ir), torch.zeros_like(ir)
         difference = pixels = 0.0
         for row, column in itertools.product(rows, columns):
@@ -71,8 +73,7 @@ class Tiled:
             pixels += int(shared.sum())
             so_far += weight * tile
             there += weight
-        self.disagreement = difference / max(pixels, 1)
-        return total.div_(weights)
+        return total.div_(weights), difference / max(pixels, 1)
 
 
 def spans(length: int, side: int) -> list[slice]:

@@ -44,6 +44,21 @@ def test_a_local_method_has_no_seams():
     assert 0 < tiled.disagreement < 0.01
 
 
+def test_every_pair_of_a_batch_counts():
+    """The second pair is constant: its tiles agree."""
+    ir, vis = torch.rand(2, 2, 1, *SIZE)
+    ir[1] = vis[1] = 0.5
+    tiled = Tiled(blur, bytes_per_pixel=100, max_memory=TILES)
+    found = []
+    for part in (slice(None), slice(1), slice(1, None)):
+        with pytest.warns(UserWarning, match="tiles"):
+            tiled(ir[part], vis[part])
+        found.append(tiled.disagreement)
+    both, first, second = found
+    assert second < 1e-6 < first
+    assert both == pytest.approx((first + second) / 2)
+
+
 def test_a_method_without_a_view_is_exact():
     ir, vis = torch.rand(2, 1, 1, *SIZE)
     tiled = Tiled(lambda a, b: a + b, bytes_per_pixel=100, max_memory=TILES)
