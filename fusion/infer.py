@@ -119,7 +119,7 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
             # pictures may pass the form itself.
-            form = network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
+            form = network.form()
             return form.raw(ir, vis)[0, 0].float().cpu().numpy()
     finally:
         for module, training in modes:

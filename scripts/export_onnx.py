@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion import build, images, infer
-from fusion.images import atomic_path, pair_folders
+from fusion.images import atomic_path
 from fusion.networks.base import Network
 from fusion.onnx_file import KEY, OnnxNetwork
 from fusion.registry import UnknownName
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         network = build.network(args.model, args.weights)
         if args.stretch and not network.convention.stretch:
             raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")
-        error = export(network, args.model, args.out, stretch=args.stretch, weights=args.store)
+        error = export(network, args.model, args.out, stretch=args.stretch, store=args.store)
     except (ValueError, UnknownName, OSError, ImportError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
@@ -90,9 +90,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def export(network: Network, name: str, path: Path, *, stretch: bool = False, weights: str = "float32") -> float:
-    """Write `network` to `path` once it agrees with PyTorch; returns the largest difference found, or, of smaller
-    weights, the share of the sample pairs' pixels that are a gray level or more away.
+def export(network: Network, name: str, path: Path, *, stretch: bool = False, store: str = "float32") -> float:
+    """Write `network` to `path` once it agrees with PyTorch; returns the largest difference found, or, of weights
+    stored as float16 or int8, the share of the sample pairs' pixels that are a gray level or more away.
 
     Raises ValueError where it does not agree or cannot be exported, ImportError without the packages.
     """
@@ -122,15 +122,15 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False, we
     about = {"network": name, "min_size": network.min_size, "convention": dataclasses.asdict(convention)}
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(about)
-    if weights != "float32":
+    if store != "float32":
         from onnx_weights import shrink
 
-        shrink(model, weights)
+        shrink(model, store)
     with atomic_path(path) as unfinished:
         unfinished = Path(unfinished)
         onnx.save(model, unfinished)
         exported = OnnxNetwork(unfinished)
-        if weights != "float32":
+        if store != "float32":
             return checked_pictures(network, exported)
         error = difference(module, exported, network.min_size)
         if not error < TOLERANCE:
@@ -143,7 +143,7 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False, we
 def checked_pictures(network: Network, exported: Network) -> float:
     """The share of pixels a gray level or more away over the sample pairs; ValueError where it is too large."""
     sample = ROOT / "test_img/sample"
-    away = [away_from(network, exported, p.ir, p.vis) for p in pair_folders(sample / "ir", sample / "vi").pairs]
+    away = [away_from(network, exported, p.ir, p.vis) for p in images.pair_folders(sample / "ir", sample / "vi").pairs]
     share = sum(away) / len(away)
     if share > 1 - WITHIN:
         raise ValueError(

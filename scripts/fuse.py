@@ -173,8 +173,7 @@ def load(args: argparse.Namespace):
         raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
-    # Once, for all pictures.
-    return network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
+    return network.form()  # once, for all pictures
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------

@@ -70,7 +70,11 @@ class Network(nn.Module):
 
     speed: Speed = "exact"
     max_memory: int | None = None
-    """What `fuse_for_inference` is given where pictures are fused (`fusion/infer.py`); `fusion.load` sets both."""
+    """How pictures are fused, where nobody says otherwise; `fusion.load` sets both."""
+
+    def form(self) -> Network:
+        """`fuse_for_inference` with the speed and memory set on this network."""
+        return self.fuse_for_inference(speed=self.speed, max_memory=self.max_memory)
 
     def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
         """The same function of the weights as they are now, without gradients, made for pictures.

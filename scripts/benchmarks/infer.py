@@ -70,10 +70,15 @@ def run(args: argparse.Namespace) -> list[dict]:
         about = {"torch": torch.__version__, "machine": platform.processor() or platform.machine()}
         data = {**about, "threads": args.threads, "device": args.device, "rounds": args.rounds, "GFLOP/s": reached}
         data["rows"] = rows
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+        write(args.out, data, text)
     return rows
+
+
+def write(out: Path, data: dict, text: str) -> None:
+    """OUT.json and OUT.md"""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
 
 
 def arithmetic(args: argparse.Namespace, dtype: torch.dtype) -> float:
@@ -170,7 +175,7 @@ def contestant(job: dict) -> Network:
     if job["kind"] == "plain":
         return InferenceForm(network, plain(job["model"], network).to(job["device"]))
     keep_freed_memory()
-    return network.fuse_for_inference(speed=network.speed, max_memory=network.max_memory)
+    return network.form()
 
 
 def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 from pathlib import Path
 
 import torch
-from benchmarks.infer import in_a_process
+from benchmarks.infer import in_a_process, write
 
 SIZES = "256x256,640x480,1280x1024,2000x1500,4000x3000"
 COLOURS = {"plain": "#888888", "exact": "#1f6fb4", "bf16": "#c8501e"}
@@ -27,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument("--max-memory", help="ours, as 6GiB: cddfuse in bf16 then stores its features in bf16 too")
     parser.add_argument("-o", "--out", type=Path, help="also write OUT.json, OUT.md and OUT.png")
+    parser.set_defaults(repeats=0, arrays=False)  # of a process of benchmarks.infer
 
 
 def run(args: argparse.Namespace) -> list[dict]:
     """Measure, print the table, and return its rows."""
     if args.out and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("the plot of -o needs matplotlib: pip install -e '.[bench]'")
-    args.repeats, args.arrays = 0, False
     rows = []
     for size in args.sizes.split(","):
         w, h = (int(n) for n in size.split("x"))
@@ -44,11 +43,9 @@ def run(args: argparse.Namespace) -> list[dict]:
     text = table(rows)
     print(f"\n{text}")
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         about = {"model": args.model, "torch": torch.__version__, "threads": args.threads, "device": args.device}
         data = {**about, "max_memory": args.max_memory, "rows": rows}
-        args.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        args.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+        write(args.out, data, text)
         plot(rows, args.model, args.out.with_suffix(".png"))
     return rows
 

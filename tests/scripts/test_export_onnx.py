@@ -85,7 +85,7 @@ def test_smaller_weights(program, tmp_path, store, smaller):
     torch.manual_seed(0)
     network = CDDFuse(dim=32, heads=4, blocks=1).eval()
     path = tmp_path / "x.onnx"
-    assert 0 <= program.export(network, "cddfuse", path, weights=store) <= 0.01
+    assert 0 <= program.export(network, "cddfuse", path, store=store) <= 0.01
     held = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
     full = sum(4 * p.numel() for p in network.parameters())
     assert held < 1.2 * smaller * full  # small tensors stay as they are
@@ -97,7 +97,7 @@ def test_smaller_weights(program, tmp_path, store, smaller):
 def test_smaller_weights_that_cost_too_much_are_not_kept(program, small, tmp_path, monkeypatch):
     monkeypatch.setattr(program, "away_from", lambda *_: 0.02)
     with pytest.raises(ValueError, match=r"2\.0 % of the sample pairs' pixels .* \(allowed: 1 %\); not written"):
-        program.export(small, "cddfuse", tmp_path / "x.onnx", weights="int8")
+        program.export(small, "cddfuse", tmp_path / "x.onnx", store="int8")
     assert list(tmp_path.iterdir()) == []
 
 
