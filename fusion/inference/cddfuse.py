@@ -1,19 +1,31 @@
-"""CDDFuse for pictures of any size: exact, in strips of rows, three feature maps in memory.
+"""CDDFuse for pictures of any size: exact, in bands or strips of rows, two or three feature maps in memory.
 
 The same function as `fusion/networks/cddfuse.py`; what is arranged differently is said in `cddfuse_blocks.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.inference.cddfuse_blocks import Block, Node, Nodes, through
-from fusion.inference.strips import LEAST_ROWS, Window, convolve_whole, kernel, matrix, pixels, rows_of, strips
+from fusion.inference import bands
+from fusion.inference.cddfuse_blocks import Block, InStrips, Node, Nodes
+from fusion.inference.strips import LEAST_ROWS, Window, convolve_whole, kernel, matrix, rows_of, strips
+
+if TYPE_CHECKING:
+    from fusion.inference.cddfuse_bands import InBands
 
 IMAGE_PLANES = 6
 """One-channel planes that exist at once: two inputs, their copies, output, skip."""
+
+
+def fewer(most: int, least: int) -> list[int]:
+    """Numbers to try where memory is short."""
+    return list(dict.fromkeys((most, max(least, most // 4), least)))
 
 
 class CDDFuseStream(nn.Module):
@@ -54,75 +66,80 @@ class CDDFuseStream(nn.Module):
 
     def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""
-        rows, storage = self.plan(*ir.shape[-2:], ir.device.type)
+        way, storage = self.plan(*ir.shape[-2:], ir.device.type)
         with torch.inference_mode():
-            return torch.stack([self.one(i, v, rows, storage) for i, v in zip(ir, vis, strict=True)])
+            return torch.stack([self.one(i, v, way, storage) for i, v in zip(ir, vis, strict=True)])
 
-    def memory(self, h: int, w: int, rows: int, storage: torch.dtype = torch.float32) -> int:
-        """Bytes of tensors that one pair of h x w needs, in strips of `rows` rows."""
-        c, size = self.embed.shape[0], self.dtype.itemsize
-        strip = (min(rows, h) + 9) * w
-        # The most that stands at once: three nodes' windows and held rows, or a block's windows and temporaries.
-        stages = max(len(self.detail) * 5 * c + 6 * c, 16 * c)
-        return h * w * (3 * c * storage.itemsize + 4 * IMAGE_PLANES) + strip * stages * max(size, storage.itemsize)
-
-    def plan(self, h: int, w: int, device: str) -> tuple[int, torch.dtype]:
-        """Rows of a strip and type of the stored features, within `max_memory`; ValueError where nothing is."""
-        rows = rows_of(w, device)
-        storages = [self.storage or torch.float32]
-        if self.storage is None and self.dtype.itemsize < 4:
-            storages.append(self.dtype)
-        for storage in storages:
-            for n in dict.fromkeys((rows, max(LEAST_ROWS, rows // 4), LEAST_ROWS)):
-                least = self.memory(h, w, n, storage)
-                if self.max_memory is None or least <= self.max_memory:
-                    return n, storage
-        half = "" if len(storages) == 2 else "; speed='bf16' needs about half"
+    def plan(self, h: int, w: int, device: str) -> tuple[InStrips | InBands, torch.dtype]:
+        """How to pass over a picture and in which type to store features, within `max_memory`; ValueError where
+        nothing is."""
+        for way, storage in self.ways(w, device):
+            least = self.memory(h, w, way, storage)
+            if self.max_memory is None or least <= self.max_memory:
+                return way, storage
+        half = "" if self.dtype.itemsize < 4 else "; speed='bf16' needs about half"
         raise ValueError(
             f"a pair of {h}x{w} needs at least {least / 2**20:.1f} MiB, "
             f"but max_memory allows {self.max_memory / 2**20:.1f} MiB{half}"
         )
 
-    def one(self, ir: Tensor, vis: Tensor, rows: int, storage: torch.dtype) -> Tensor:
+    def ways(self, w: int, device: str) -> Iterator[tuple[InStrips | InBands, torch.dtype]]:
+        """The faster and more exact ones first."""
+        storages = [self.storage or torch.float32]
+        if self.storage is None and self.dtype.itemsize < 4:
+            storages.append(self.dtype)
+        in_bands = self.in_bands(device)
+        for storage in storages:
+            yield from ((way, storage) for way in in_bands if storage == torch.float32 or way.bfloat16)
+            size = max(self.dtype.itemsize, storage.itemsize)
+            yield from ((InStrips(rows, size), storage) for rows in fewer(rows_of(w, device), LEAST_ROWS))
+
+    def in_bands(self, device: str) -> list[InBands]:
+        """Where there are compiled loops for this network."""
+        c, heads = self.embed.shape[0], self.base.attention.heads
+        if device != "cpu" or not bands.available():
+            return []
+        from fusion.inference import loops
+        from fusion.inference.cddfuse_bands import InBands
+
+        threads, bfloat16 = torch.get_num_threads(), self.dtype == torch.bfloat16 and loops.BFLOAT16
+        return [InBands(n, bfloat16) for n in fewer(threads, 1)] if InBands.can(c, heads) else []
+
+    def memory(self, h: int, w: int, way: InStrips | InBands, storage: torch.dtype = torch.float32) -> int:
+        """Bytes of tensors that one pair of h x w needs."""
+        c = self.embed.shape[0]
+        rooms = way.memory(h, w, c, len(self.detail))
+        return h * w * (way.MAPS * c * storage.itemsize + 4 * IMAGE_PLANES) + rooms
+
+    def one(self, ir: Tensor, vis: Tensor, way: InStrips | InBands, storage: torch.dtype) -> Tensor:
         """(1, h, w) each -> (1, h, w)."""
-        base = self.shared(vis, rows, storage)
-        detail = torch.empty_like(base)
-        for part, lo, hi in through(self.detail, base, rows):
-            detail[lo:hi] = part
-        self.base(base, rows)
-
-        other = self.shared(ir, rows, storage)
-        for part, lo, hi in through(self.detail, other, rows):
-            detail[lo:hi] += part
-        self.base(other, rows)
-        base += other
-        del other
-
-        self.base_fusion(base, rows)
-        features, c, reduce = base, base.shape[-1], self.reduce.to(storage)
-        for part, lo, hi in through(self.detail_fusion, detail, rows):
-            reduced = pixels(base[lo:hi]) @ reduce[:c]
-            torch.addmm(reduced, pixels(part), reduce[c:], out=pixels(features[lo:hi]))
-        del detail
+        # In one piece, so that the next picture finds room for it where this one had it.
+        maps = vis.new_empty(2, *vis.shape[1:], self.embed.shape[0], dtype=storage)
+        for image, features in zip((vis, ir), maps, strict=True):
+            self.share(image, features, way)
+        way.encode(self.base, self.detail, maps)
+        base, detail = maps
+        way.block(self.base_fusion, base)
+        way.nodes(self.detail_fusion, detail)
+        way.reduce(maps, self.reduce)
         for block in self.decoder_blocks:
-            block(features, rows)
-        image = self.image(features, rows)
+            way.block(block, base)
+        image = self.image(base)
         skip = {"vis": vis, "sum": vis + ir, "none": None}[self.skip]
         return torch.sigmoid(image if skip is None else image + skip)
 
-    def shared(self, image: Tensor, rows: int, storage: torch.dtype) -> Tensor:
-        """(1, h, w) -> shared features (h, w, c)."""
-        _, h, w = image.shape
-        x = image.new_empty(h, w, self.embed.shape[0], dtype=storage)
-        for a, b in strips(h, rows):
+    def share(self, image: Tensor, x: Tensor, way: InStrips | InBands) -> None:
+        """(1, h, w) -> shared features x (h, w, c)."""
+        h, w, _ = x.shape
+        for a, b in strips(h, rows_of(w, image.device.type)):
             x[a:b] = convolve_whole(image[None], self.embed, a, b)[0].permute(1, 2, 0)
         for block in self.blocks:
-            block(x, rows)
-        return x
+            way.block(block, x)
 
-    def image(self, x: Tensor, rows: int) -> Tensor:
+    def image(self, x: Tensor) -> Tensor:
         """The decoder's head: (h, w, c) -> (1, h, w) float32."""
         h, w, _ = x.shape
+        rows = rows_of(w, x.device.type)
         image = torch.empty(1, h, w, device=x.device)
         x = x[None].permute(0, 3, 1, 2)
         window = Window(rows=rows, h=h, w=w, c=len(self.head), like=x)

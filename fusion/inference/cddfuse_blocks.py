@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,10 @@ class Attention(nn.Module):
         attention = (blocks / (norm_q[:, :, None] * norm_k[:, None]) * self.temperature).softmax(dim=-1)
         return torch.einsum("mij,omi->mjo", attention, self.project.view(c, m, c // m)).reshape(c, c)
 
+    def mixed(self, mixing: Tensor) -> Tensor:
+        """A base block's v and what it is multiplied with, as one convolution."""
+        return kernel(torch.einsum("viyx,vo->oiyx", self.local_v.double(), mixing).to(self.local_v.dtype))
+
 
 class Norm(nn.Module):
     """Layer norm over the channels of each pixel."""
@@ -116,8 +121,7 @@ class Block(nn.Module):
         attention = self.attention
         mixing = attention.sums(x, rows)
         if attention.full:
-            local_v = torch.einsum("viyx,vo->oiyx", attention.local_v.double(), mixing)
-            local_v = kernel(local_v.to(attention.local_v.dtype))
+            local_v = attention.mixed(mixing)
         mixing = mixing.to(self.gate.dtype)
         before = Window(rows=rows, h=h, w=w, c=c, like=self.gate)
         gates, values = (Window(rows=rows, h=h, w=w, c=self.gate.shape[1], like=self.gate) for _ in range(2))
@@ -218,10 +222,53 @@ class Nodes(nn.ModuleList):
         return z, a, b
 
 
-def through(stage: Nodes, z: Tensor, rows: int) -> Iterator[tuple[Tensor, int, int]]:
-    """Send z (h, w, c) through a stage; yields (rows, lo, hi) as they come out."""
-    h, w, _ = z.shape
-    stage.start(rows, h, w, z)
-    for a, b in strips(h, rows):
-        yield stage.push(z[a:b], a, b)
-    stage.stop()
+class InStrips(NamedTuple):
+    """Blocks and coupling layers of features of any type on any device; size: bytes of a number."""
+
+    rows: int
+    size: int = 4
+
+    MAPS = 3
+    """Of features that stand at once."""
+
+    def memory(self, h: int, w: int, c: int, nodes: int) -> int:
+        """Bytes that stand at once besides the maps: nodes' windows and held rows, or a block's windows and
+        temporaries."""
+        return self.size * (min(self.rows, h) + 9) * w * max(nodes * 5 * c + 6 * c, 16 * c)
+
+    def block(self, block: Block, x: Tensor) -> None:
+        """In place on x (h, w, c)."""
+        block(x, self.rows)
+
+    def nodes(self, nodes: Nodes, x: Tensor) -> None:
+        """In place on x (h, w, c)."""
+        for part, lo, hi in self.through(nodes, x):
+            x[lo:hi] = part
+
+    def encode(self, base: Block, nodes: Nodes, shared: Tensor) -> None:
+        """Shared features of two images, (2, h, w, c) -> the sums of their base and of their detail features."""
+        vis, ir = shared
+        detail = torch.empty_like(vis)
+        for part, lo, hi in self.through(nodes, vis):
+            detail[lo:hi] = part
+        for part, lo, hi in self.through(nodes, ir):
+            detail[lo:hi] += part
+        for x in shared:
+            base(x, self.rows)
+        vis += ir
+        ir.copy_(detail)
+
+    def reduce(self, maps: Tensor, matrix: Tensor) -> None:
+        """The two maps side by side times matrix (2 c, c), in place of the first."""
+        c, matrix = len(matrix) // 2, matrix.to(maps.dtype)
+        for a, b in strips(maps.shape[1], self.rows):
+            base, detail = (pixels(x[a:b]) for x in maps)
+            torch.addmm(base @ matrix[:c], detail, matrix[c:], out=base)
+
+    def through(self, nodes: Nodes, x: Tensor) -> Iterator[tuple[Tensor, int, int]]:
+        """(rows, lo, hi) as they come out."""
+        h, w, _ = x.shape
+        nodes.start(self.rows, h, w, x)
+        for a, b in strips(h, self.rows):
+            yield nodes.push(x[a:b], a, b)
+        nodes.stop()

@@ -1,4 +1,6 @@
-"""CDDFuse in strips: the same function as the network, at any size, in any strips, within its memory."""
+"""CDDFuse in strips: the same function as the network, at any size, in any strips, within its memory.
+
+Most tests use a network of 16 channels, for which there are no compiled loops; those are in `test_cddfuse_bands.py`."""
 
 from __future__ import annotations
 
@@ -8,16 +10,17 @@ import torch
 
 import fusion
 from fusion import build, infer, weights
-from fusion.inference import cddfuse, strips
+from fusion.inference import bands, cddfuse, strips
+from fusion.inference.cddfuse_blocks import InStrips
 from fusion.networks import CDDFuse
 
 SMALL = {"dim": 16, "heads": 4, "blocks": 2}
 
 
-def perturbed(network):
+def perturbed(network, by=0.1):
     """No scale, bias or temperature is trivial, so that a mix-up shows."""
     for p in network.parameters():
-        p.data.add_(0.1 * torch.randn_like(p))
+        p.data.add_(by * torch.randn_like(p))
     return network.eval()
 
 
@@ -76,8 +79,11 @@ def test_a_batch(small):
     torch.testing.assert_close(form.raw(ir, vis), each)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("job", ["TNO_07_IVF"])
-def test_golden(job, checkpoint, shared):
+def test_golden(job, compiled, checkpoint, shared, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(bands, "available", lambda: False)
     arrays = np.load(shared / "golden/cddfuse/infer.npz")
     network = CDDFuse().eval()
     weights.load(network, checkpoint)
@@ -87,8 +93,8 @@ def test_golden(job, checkpoint, shared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["TNO_19_IVF", "RoadScene_FLIR_06974_IVF"])
-def test_larger_golden(job, checkpoint, shared):
-    test_golden(job, checkpoint, shared)
+def test_larger_golden(job, checkpoint, shared, monkeypatch):
+    test_golden(job, True, checkpoint, shared, monkeypatch)
 
 
 SCANS = [
@@ -114,7 +120,10 @@ def test_golden_scans(job, skip, part, checkpoint, shared):
         assert np.abs(raw - golden).max() < 4e-5
 
 
-def test_bf16_stays_within_half_a_gray_level(checkpoint, shared):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_bf16_stays_within_half_a_gray_level(checkpoint, shared, monkeypatch, compiled):
+    if not compiled:
+        monkeypatch.setattr(bands, "available", lambda: False)
     arrays = np.load(shared / "golden/cddfuse/infer.npz")
     ir, vis = (arrays[f"TNO_07_IVF/{name}"][100:228, 100:260] for name in ("in_ir", "in_vis"))
     network = build.network("cddfuse", checkpoint)
@@ -161,15 +170,15 @@ def test_keeps_to_what_it_says_it_needs(small, monkeypatch, dtype):
     ir, vis = torch.rand(2, 1, 1, 256, 64)
     with Meter() as meter:
         form(ir, vis)
-    said = form.memory(256, 64, 8, dtype)
+    said = form.memory(256, 64, InStrips(8, dtype.itemsize), dtype)
     assert 0.5 * said < meter.most <= said
 
 
 def test_max_memory(small):
     ir, vis = torch.rand(2, 1, 1, 200, 500)
     free = small.fuse_for_inference()
-    least = free.compute.memory(200, 500, 8)
-    assert least < free.compute.memory(200, 500, strips.rows_of(500, "cpu"))
+    least = free.compute.memory(200, 500, InStrips(8))
+    assert least < free.compute.memory(200, 500, InStrips(strips.rows_of(500, "cpu")))
     tight = small.fuse_for_inference(max_memory=least)
     torch.testing.assert_close(tight.raw(ir, vis), free.raw(ir, vis), atol=2e-6, rtol=0)
     message = rf"a pair of 200x500 needs at least {least / 2**20:.1f} MiB, but max_memory allows .*bf16"
@@ -181,7 +190,8 @@ def test_large_pictures_fit():
     """4000x3000 within 12 GiB of process memory, 7 GiB in bfloat16, of which 1 GiB is left to the process itself."""
     network = CDDFuse()
     for dtype, allowed in ((torch.float32, 11), (torch.bfloat16, 6)):
-        assert cddfuse.CDDFuseStream(network, dtype=dtype).memory(3000, 4000, 8, dtype) < allowed * 2**30
+        way = InStrips(8, dtype.itemsize)
+        assert cddfuse.CDDFuseStream(network, dtype=dtype).memory(3000, 4000, way, dtype) < allowed * 2**30
 
 
 # --- the door to it -------------------------------------------------------------------------------------------------

@@ -1,0 +1,145 @@
+"""CDDFuse by compiled loops: the same function as the network, at any size, in any bands, on any number of threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba")
+from fusion.inference import bands, loops
+from fusion.inference.cddfuse import CDDFuseStream
+from fusion.inference.cddfuse_bands import InBands
+from fusion.inference.cddfuse_blocks import InStrips
+from fusion.networks import CDDFuse
+from tests.inference.test_cddfuse_stream import exact, perturbed
+
+if not InBands.can(64, 8):
+    pytest.skip("no compiled loops on this processor", allow_module_level=True)
+
+TYPES = [torch.float32]
+if loops.BFLOAT16:
+    TYPES.append(torch.bfloat16)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    # By more, 64 channels enlarge rounding tenfold, in strips and bands alike.
+    return perturbed(CDDFuse(blocks=1), by=0.03)
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def way(form, h, w):
+    return form.plan(h, w, "cpu")[0]
+
+
+# 2: the least. 7 and 9: fewer and more pixels to a row than a product takes at once. 513: two chunks of a sum.
+@pytest.mark.parametrize("size", [(2, 2), (2, 7), (9, 3), (33, 9), (3, 513)])
+@pytest.mark.parametrize("skip", ["vis", "none"])
+def test_equals_the_network(network, monkeypatch, size, skip):
+    monkeypatch.setattr(network, "skip", skip)
+    ir, vis = torch.rand(2, 1, 1, *size)
+    form = CDDFuseStream(network)
+    assert isinstance(way(form, *size), InBands)
+    result = form(ir, vis)
+    assert result.dtype == torch.float32
+    assert (result - exact(network, ir, vis)).abs().max() < 1e-6  # float32 rounding; measured 2e-7
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("least", [1, 5])
+def test_bands_leave_no_seams(network, monkeypatch, threads, n, least):
+    """Bands of few rows and even of one, shorter than what they need of their neighbours."""
+    monkeypatch.setattr(bands, "LEAST_ROWS", least)
+    threads(n)
+    ir, vis = torch.rand(2, 1, 1, 23, 12)
+    assert (CDDFuseStream(network)(ir, vis) - exact(network, ir, vis)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_equals_the_strips(network, monkeypatch, dtype):
+    ir, vis = torch.rand(2, 2, 1, 70, 31)
+    form = CDDFuseStream(network, dtype=dtype)
+    compiled = form(ir, vis)
+    monkeypatch.setattr(bands, "available", lambda: False)
+    assert isinstance(way(form, 70, 31), InStrips)
+    difference = (compiled - form(ir, vis)).abs()
+    assert difference.max() < (1e-6 if dtype == torch.float32 else 2e-2)
+    assert (difference.max() > 1e-5) == (dtype == torch.bfloat16)
+
+
+@pytest.mark.skipif(not loops.BFLOAT16, reason="this processor does not multiply bfloat16")
+def test_bfloat16_is_close_and_closer_with_float32_features(network):
+    ir, vis = torch.rand(2, 1, 1, 70, 31)
+    expected = exact(network, ir, vis)
+    wide, narrow = (
+        (CDDFuseStream(network, dtype=torch.bfloat16, storage=storage)(ir, vis) - expected).abs().mean()
+        for storage in (torch.float32, torch.bfloat16)
+    )
+    assert 0 < wide < narrow < 0.5 / 255
+
+
+def test_fewer_threads_where_memory_is_short(network, threads):
+    threads(4)
+    form = CDDFuseStream(network)
+    assert way(form, 200, 300).threads == 4
+    one = form.memory(200, 300, InBands(1))
+    assert one < form.memory(200, 300, InBands(4))
+    ir, vis = torch.rand(2, 1, 1, 200, 300)
+    tight = CDDFuseStream(network, max_memory=one)
+    assert way(tight, 200, 300) == InBands(1)
+    assert (tight(ir, vis) - form(ir, vis)).abs().max() < 1e-6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_what_it_says(network):
+    """The process's own peak over a wide picture, whose rows take more than its maps; two runs, that nothing piles
+    up."""
+    h, w = 70, 6000
+    said = CDDFuseStream(network).memory(h, w, InBands(2)) / 2**20
+    script = f"""
+import re, torch
+from fusion.inference.cddfuse import CDDFuseStream
+from fusion.networks import CDDFuse
+torch.set_num_threads(2)
+form = CDDFuseStream(CDDFuse(blocks=1))
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 2**10
+form(*torch.rand(2, 1, 1, 40, 40))
+before = peak()
+for _ in range(2):
+    form(*torch.rand(2, 1, 1, {h}, {w}))
+print(peak() - before)
+"""
+    for _ in range(2):  # the first may have to compile, which takes memory, too
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0.5 * said < float(done.stdout) < 1.1 * said
+
+
+def test_other_widths_are_left_to_the_strips():
+    form = CDDFuseStream(CDDFuse(dim=16, heads=4, blocks=1))
+    assert isinstance(way(form, 30, 30), InStrips)
+
+
+def test_a_failure_in_a_band_is_heard(network, monkeypatch):
+    def fails(*args):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(loops, "feed_forward", fails)
+    with pytest.raises(MemoryError, match="no room"):
+        CDDFuseStream(network)(*torch.rand(2, 1, 1, 9, 9))
+
+
+def test_nan_shows(network):
+    ir, vis = torch.rand(2, 1, 1, 9, 9)
+    ir[0, 0, 4, 4] = np.nan
+    assert CDDFuseStream(network)(ir, vis).isnan().any()

@@ -1,0 +1,155 @@
+"""Compiled loops one by one, against float64; products with the vector lengths of other processors, too."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.special import erf
+
+pytest.importorskip("numba")
+from fusion.inference import loops
+
+if not loops.USABLE:
+    pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
+
+needs_bfloat16 = pytest.mark.skipif(not loops.BFLOAT16, reason="this processor does not multiply bfloat16")
+KINDS = [False, pytest.param(True, marks=needs_bfloat16)]
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def widened(x: np.ndarray) -> np.ndarray:
+    """bfloat16, as uint16 -> float64"""
+    return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+@pytest.fixture(scope="module", params=[None, 8, 4])
+def kind(request, tmp_path_factory):
+    """`loops`, as it is here and made for processors with other vectors (which this one can run, only slower)."""
+    if request.param in (None, loops.LANES):
+        return loops
+    source = Path(loops.__file__).read_text(encoding="utf-8")
+    here = 'LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4'
+    assert here in source
+    path = tmp_path_factory.mktemp("lanes") / f"loops_of_{request.param}.py"
+    path.write_text(source.replace(here, f"LANES = {request.param}"), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert request.param == module.LANES
+    return module
+
+
+@pytest.mark.parametrize("w", [1, 2, 8, 9, 31])
+@pytest.mark.parametrize(("k", "n"), [(32, 64), (64, 32)])
+def test_product(kind, w, k, n):
+    a, b, out = random(w, k), random(k, n), np.full((w, n), np.nan, np.float32)
+    kind.dot(a, b, out)
+    np.testing.assert_allclose(out, a.astype(np.float64) @ b, atol=1e-5)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("w", [1, 8, 31])
+def test_product_of_bfloat16(w):
+    a, b, out = random(w, 64), random(64, 32), np.full((w, 32), np.nan, np.float32)
+    a16, b16 = loops.rounded(a), loops.rounded(b)
+    loops.dot(a16, loops.factor(b, True), out)
+    np.testing.assert_allclose(out, widened(a16) @ widened(b16), atol=1e-5)
+
+
+@pytest.mark.parametrize("w", [2, 7, 40])
+@pytest.mark.parametrize("bfloat16", KINDS)
+def test_convolution_of_a_ring(w, bfloat16):
+    x, weight, out = random(1, 16, 3, w + 2), random(32, 16, 3, 3), np.empty((w, 32), np.float32)
+    expected = F.conv2d(torch.from_numpy(x).double(), torch.from_numpy(weight).double())[0, :, 0].mT.numpy()
+    # Row 4 of the map: rows 3, 4 and 5 stand at places 0, 1 and 2.
+    ring, matrix = x[0].transpose(1, 2, 0), weight.transpose(2, 3, 1, 0).reshape(9 * 16, 32)
+    ring = loops.rounded(np.ascontiguousarray(ring)) if bfloat16 else np.ascontiguousarray(ring)
+    loops.convolve(ring, 4, loops.factor(np.ascontiguousarray(matrix), bfloat16), out)
+    np.testing.assert_allclose(out, expected, atol=0.2 if bfloat16 else 3e-5)  # of values up to 40
+
+
+def test_convolution_with_other_vectors(kind):
+    x, weight, out = random(3, 12, 16), random(9 * 16, 32), np.empty((10, 32), np.float32)
+    kind.convolve(x, 1, weight, out)
+    expected = [x[:, i : i + 3].reshape(-1).astype(np.float64) @ weight for i in range(10)]
+    np.testing.assert_allclose(out, expected, atol=3e-5)
+
+
+def test_sums_over_a_row(kind):
+    w, c = 1100, 64  # three chunks, the last one shorter
+    q, k = random(w, c), 3 * random(w, c)[::-1].copy()
+    blocks, squares = np.zeros((c // kind.BLOCK, kind.BLOCK, kind.BLOCK)), np.zeros((2, c))
+    for _ in range(2):
+        kind.gather(q, k, np.empty((kind.BLOCK, kind.BLOCK), np.float32), blocks, squares)
+    full = 2 * q.astype(np.float64).T @ k
+    for n, found in enumerate(blocks):
+        part = slice(n * kind.BLOCK, (n + 1) * kind.BLOCK)
+        np.testing.assert_allclose(found, full[part, part], atol=1e-3)  # of values up to 600
+    np.testing.assert_allclose(squares, 2 * np.stack([(x.astype(np.float64) ** 2).sum(0) for x in (q, k)]), rtol=1e-6)
+
+
+def test_bfloat16_is_the_nearest():
+    if not loops.BFLOAT16:
+        pytest.skip("this processor does not round to bfloat16")
+    x = np.concatenate([random(1000) * 10.0**n for n in range(-20, 20, 4)] + [np.float32([0, 1.00390625, 1.01171875])])
+    x = x.astype(np.float32)[None]
+    expected = torch.from_numpy(x).bfloat16().view(torch.uint16).numpy()
+    np.testing.assert_array_equal(loops.rounded(x), expected)
+    back = np.empty_like(x)
+    loops.convert(loops.rounded(x), back)
+    np.testing.assert_array_equal(back, widened(loops.rounded(x)))
+
+
+@loops.loop
+def each_gelu(x, out):
+    for i in range(len(x)):
+        out[i] = loops.gelu(x[i])
+
+
+@loops.loop
+def each_exp(x, out):
+    for i in range(len(x)):
+        out[i] = loops.exp(x[i])
+
+
+def test_gelu():
+    x = np.linspace(-12, 12, 200_001, dtype=np.float32)
+    out = np.empty_like(x)
+    each_gelu(x, out)
+    exact = x.astype(np.float64) * 0.5 * (1 + erf(x.astype(np.float64) / 2**0.5))
+    theirs = F.gelu(torch.from_numpy(x)).numpy()
+    assert np.abs(out - exact).max() < 1.5e-6
+    assert np.abs(out - exact).max() <= 1.2 * np.abs(theirs - exact).max()  # no worse than PyTorch's
+
+
+def test_exp():
+    x = np.linspace(-86, 87, 200_001, dtype=np.float32)
+    out = np.empty_like(x)
+    each_exp(x, out)
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=5e-7)  # measured 4.4e-7
+
+
+@pytest.mark.parametrize("function", [each_gelu, each_exp])
+def test_nan_stays(function):
+    x = np.float32([np.nan, 1])
+    function(x, x)
+    assert np.isnan(x).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("bfloat16", KINDS)
+def test_norm(bfloat16):
+    x, weight, bias = 3 * random(9, 64) + 5, random(64), random(2, 64)[1]
+    out = np.empty((9, 64), np.uint16 if bfloat16 else np.float32)
+    loops.norm(x, weight, bias, np.float32(1e-5), out)
+    wide = (torch.from_numpy(v).double() for v in (x, weight, bias))
+    given, weight, bias = wide
+    expected = F.layer_norm(given, (64,), weight, bias, 1e-5).numpy()
+    np.testing.assert_allclose(widened(out) if bfloat16 else out, expected, atol=2e-2 if bfloat16 else 3e-6)
