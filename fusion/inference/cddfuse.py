@@ -5,6 +5,8 @@ The same function as `fusion/networks/cddfuse.py`; what is arranged differently 
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,15 @@ IMAGE_PLANES = 6
 def fewer(most: int, least: int) -> list[int]:
     """Numbers to try where memory is short."""
     return list(dict.fromkeys((most, max(least, most // 4), least)))
+
+
+def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor; in a CPU's memory, a mapping of its own, which goes back to the system. In a heap that keeps
+    what is freed (`fusion.memory`), small things settle in so large a hole, and the next picture needs another one."""
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 class CDDFuseStream(nn.Module):
@@ -113,8 +124,7 @@ class CDDFuseStream(nn.Module):
 
     def one(self, ir: Tensor, vis: Tensor, way: InStrips | InBands, storage: torch.dtype) -> Tensor:
         """(1, h, w) each -> (1, h, w)."""
-        # In one piece, so that the next picture finds room for it where this one had it.
-        maps = vis.new_empty(2, *vis.shape[1:], self.embed.shape[0], dtype=storage)
+        maps = room((2, *vis.shape[1:], self.embed.shape[0]), storage, vis.device)
         for image, features in zip((vis, ir), maps, strict=True):
             self.share(image, features, way)
         way.encode(self.base, self.detail, maps)

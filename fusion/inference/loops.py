@@ -67,8 +67,8 @@ class BFloat(ir.Type):
 
 
 def product_in_registers(rows: int, vectors: int, *, parts: int = 1, transposed: bool = False, bfloat16: bool = False):
-    """tile(a, starts, stride, b, j, out, y, x, n): `rows` by `vectors` * LANES of a product, out[y :, x :] = the sum of
-    a's part p times b[p n : p n + n, j :].
+    """tile(a, starts, stride, i, b, j, out, y, x, n): `rows` by `vectors` * LANES of a product, out[y :, x :] = the sum
+    of rows i and following of a's part p times b[p n : p n + n, j :].
 
     A part of a is n numbers to a row from starts[p] of the flat array on, rows `stride` apart; transposed, rows are
     neighbours and the n numbers `stride` apart. bfloat16: a is uint16, b uint32 of two rows each (see `factor`).
@@ -88,8 +88,8 @@ def product_in_registers(rows: int, vectors: int, *, parts: int = 1, transposed:
         return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums, kinds), name), factors)
 
     def generate(context, builder, signature, args):
-        a, b, out = (context.make_array(signature.args[n])(context, builder, args[n]) for n in (0, 3, 5))
-        starts, stride, (j, y, x, n) = cgutils.unpack_tuple(builder, args[1]), args[2], (args[4], *args[6:])
+        a, b, out = (context.make_array(signature.args[n])(context, builder, args[n]) for n in (0, 4, 6))
+        starts, stride, i, (j, y, x, n) = cgutils.unpack_tuple(builder, args[1]), args[2], args[3], (args[5], *args[7:])
         if bfloat16:  # two numbers are one word
             *starts, stride, n = (builder.lshr(v, ir.Constant(index, 1)) for v in (*starts, stride, n))
 
@@ -107,10 +107,8 @@ def product_in_registers(rows: int, vectors: int, *, parts: int = 1, transposed:
             builder.store(ir.Constant(sums, [0.0] * LANES), total)
         width = builder.extract_value(b.shape, 1)
         for part, start in enumerate(starts):
-            first = [
-                builder.add(start, ir.Constant(index, r) if transposed else builder.mul(stride, ir.Constant(index, r)))
-                for r in range(rows)
-            ]
+            lines = [builder.add(i, ir.Constant(index, r)) for r in range(rows)]
+            first = [builder.add(start, line if transposed else builder.mul(line, stride)) for line in lines]
             b_start = builder.add(j, builder.mul(width, builder.mul(n, ir.Constant(index, part))))
             with cgutils.for_range(builder, n, intp=index) as step:
                 b_row = builder.mul(step.index, width)
@@ -129,77 +127,70 @@ def product_in_registers(rows: int, vectors: int, *, parts: int = 1, transposed:
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typing, a, starts, stride, b, j, out, y, x, n):
+    def tile(typing, a, starts, stride, i, b, j, out, y, x, n):
         n_ = types.intp
-        return types.void(a, types.UniTuple(n_, parts), n_, b, n_, out, n_, n_, n_), generate
+        return types.void(a, types.UniTuple(n_, parts), n_, n_, b, n_, out, n_, n_, n_), generate
 
     return tile
 
 
-exact, exact_row = product_in_registers(ROWS, 2), product_in_registers(1, 2)
-narrow, narrow_row = (product_in_registers(n, 2, bfloat16=True) for n in (ROWS, 1))
-exact_taps, exact_taps_row = (product_in_registers(n, 2, parts=3) for n in (ROWS, 1))
-narrow_taps, narrow_taps_row = (product_in_registers(n, 2, parts=3, bfloat16=True) for n in (ROWS, 1))
+exact, exact_taps = (product_in_registers(ROWS, 2, parts=n) for n in (1, 3))
+narrow, narrow_taps = (product_in_registers(ROWS, 2, parts=n, bfloat16=True) for n in (1, 3))
+exact_row, exact_taps_row = (product_in_registers(1, 2, parts=n) for n in (1, 3))
+narrow_row, narrow_taps_row = (product_in_registers(1, 2, parts=n, bfloat16=True) for n in (1, 3))
 block = product_in_registers(4, BLOCK // LANES, transposed=True)
 
 
-def tile(a, starts, stride, b, j, out, y, n):
-    """ROWS by COLUMNS of a product: out[y :, j :]."""
+def tile(a, starts, stride, i, b, j, out, n):
+    """ROWS by COLUMNS of a product: out[i :, j :]."""
 
 
-def tile_row(a, starts, stride, b, j, out, y, n):
+def tile_row(a, starts, stride, i, b, j, out, n):
     """1 by COLUMNS of it."""
 
 
 @overload(tile)
-def _(a, starts, stride, b, j, out, y, n):
-    kinds = ((exact, exact_taps), (narrow, narrow_taps))
-    chosen = kinds[a.dtype == types.uint16][len(starts) == 3]
-    return lambda a, starts, stride, b, j, out, y, n: chosen(a, starts, stride, b, j, out, y, j, n)
+def _(a, starts, stride, i, b, j, out, n):
+    chosen = ((exact, exact_taps), (narrow, narrow_taps))[a.dtype == types.uint16][len(starts) == 3]
+    return lambda a, starts, stride, i, b, j, out, n: chosen(a, starts, stride, i, b, j, out, i, j, n)
 
 
 @overload(tile_row)
-def _(a, starts, stride, b, j, out, y, n):
-    kinds = ((exact_row, exact_taps_row), (narrow_row, narrow_taps_row))
-    chosen = kinds[a.dtype == types.uint16][len(starts) == 3]
-    return lambda a, starts, stride, b, j, out, y, n: chosen(a, starts, stride, b, j, out, y, j, n)
+def _(a, starts, stride, i, b, j, out, n):
+    chosen = ((exact_row, exact_taps_row), (narrow_row, narrow_taps_row))[a.dtype == types.uint16][len(starts) == 3]
+    return lambda a, starts, stride, i, b, j, out, n: chosen(a, starts, stride, i, b, j, out, i, j, n)
+
+
+@loop
+def multiply(a, starts, stride, b, out, n):
+    """out (w, m) float32 = the sum of a's parts, w rows of n numbers, times b, m a multiple of COLUMNS."""
+    w, m = out.shape
+    if w < ROWS:
+        for i in range(w):
+            for j in range(0, m, COLUMNS):
+                tile_row(a, starts, stride, i, b, j, out, n)
+        return
+    for t in range((w + ROWS - 1) // ROWS):
+        i = min(t * ROWS, w - ROWS)  # the last rows once more, if need be
+        for j in range(0, m, COLUMNS):
+            tile(a, starts, stride, i, b, j, out, n)
 
 
 @loop
 def dot(a, b, out):
-    """out (w, n) float32 = a (w, k) b (k, n), n a multiple of COLUMNS; see `factor` for bfloat16's b."""
-    w, n = out.shape
-    k = a.shape[1]
-    if w < ROWS:
-        for i in range(w):
-            for j in range(0, n, COLUMNS):
-                tile_row(a, (i * k,), k, b, j, out, i, k)
-        return
-    for t in range((w + ROWS - 1) // ROWS):
-        i = min(t * ROWS, w - ROWS)  # the last rows once more, if need be
-        for j in range(0, n, COLUMNS):
-            tile(a, (i * k,), k, b, j, out, i, k)
+    """out (w, m) = a (w, n) b (n, m); see `factor` for bfloat16's b."""
+    multiply(a, (0,), a.shape[1], b, out, a.shape[1])
 
 
 @loop
 def convolve(ring, r, kernel, out):
-    """Row r of a full 3x3 convolution of a ring (3, w + 2, c): out (w, n) float32; kernel (9 c, n) as `dot`'s b.
+    """Row r of a full 3x3 convolution of a ring (3, w + 2, c): out (w, m); kernel (9 c, m) as `dot`'s b.
 
     The three pixels of a row that meet the kernel are neighbours in memory: nothing need be copied.
     """
-    w, n = out.shape
     c = ring.shape[2]
-    line = (w + 2) * c
-    top, middle, bottom = (r - 1) % 3 * line, r % 3 * line, (r + 1) % 3 * line
-    if w < ROWS:
-        for i in range(w):
-            for j in range(0, n, COLUMNS):
-                tile_row(ring, (top + i * c, middle + i * c, bottom + i * c), c, kernel, j, out, i, 3 * c)
-        return
-    for t in range((w + ROWS - 1) // ROWS):
-        i = min(t * ROWS, w - ROWS)
-        for j in range(0, n, COLUMNS):
-            tile(ring, (top + i * c, middle + i * c, bottom + i * c), c, kernel, j, out, i, 3 * c)
+    line = ring.shape[1] * c
+    multiply(ring, ((r - 1) % 3 * line, r % 3 * line, (r + 1) % 3 * line), c, kernel, out, 3 * c)
 
 
 def factor(matrix: np.ndarray, bfloat16: bool) -> np.ndarray:
@@ -494,7 +485,7 @@ def gather(q, k, sums, blocks, squares):
         some_q, some_k = q[start : start + CHUNK], k[start : start + CHUNK]
         for n in range(c // BLOCK):
             for i in range(0, BLOCK, 4):
-                block(some_q, (n * BLOCK + i,), c, some_k, n * BLOCK, sums, i, 0, len(some_q))
+                block(some_q, (n * BLOCK,), c, i, some_k, n * BLOCK, sums, i, 0, len(some_q))
             for i in range(BLOCK):
                 for j in range(BLOCK):
                     blocks[n, i, j] += sums[i, j]
