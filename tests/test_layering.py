@@ -26,7 +26,7 @@ LEVELS = [
     (4, "build_training"),
     (0, "training.*"),  # the trainer's helpers
 ]
-FREE_AMONG_SIBLINGS = ("fusion.metrics", "fusion.data", "fusion.page", "fusion.inference")
+FREE_AMONG_SIBLINGS = ("fusion.metrics", "fusion.data", "fusion.page", "fusion.inference", "fusion.inference.loops")
 PROGRAMS = {"test", "train", "scripts", "tests"}
 
 

@@ -1,4 +1,4 @@
-"""Bands of rows, a thread each: how compiled loops (`loops.py`) pass over a picture's features.
+"""Bands of rows, a thread each: how compiled loops (`loops/`) pass over a picture's features.
 
 Where numba is not installed there are none, and `strips.py` does the work.
 """

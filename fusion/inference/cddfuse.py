@@ -110,10 +110,10 @@ class CDDFuseStream(nn.Module):
         c, heads = self.embed.shape[0], self.base.attention.heads
         if device != "cpu" or not bands.available():
             return []
-        from fusion.inference import loops
         from fusion.inference.cddfuse_bands import InBands
+        from fusion.inference.loops.compiler import BFLOAT16
 
-        threads, bfloat16 = torch.get_num_threads(), self.dtype == torch.bfloat16 and loops.BFLOAT16
+        threads, bfloat16 = torch.get_num_threads(), self.dtype == torch.bfloat16 and BFLOAT16
         return [InBands(n, bfloat16) for n in fewer(threads, 1)] if InBands.can(c, heads) else []
 
     def memory(self, h: int, w: int, way: InStrips | InBands, storage: torch.dtype = torch.float32) -> int:

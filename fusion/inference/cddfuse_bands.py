@@ -1,4 +1,4 @@
-"""CDDFuse's parts by compiled loops: the weights of `cddfuse_blocks.py` in the order that `loops.py` wants."""
+"""CDDFuse's parts by compiled loops: the weights of `cddfuse_blocks.py` in the order that `loops/` wants."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusion.inference import loops
 from fusion.inference.bands import array, in_bands
 from fusion.inference.cddfuse_blocks import Attention, Block, Nodes, Norm
+from fusion.inference.loops import cddfuse as loops
+from fusion.inference.loops.compiler import LANES, USABLE
+from fusion.inference.loops.products import factor
 
 
 class InBands(NamedTuple):
@@ -28,7 +30,7 @@ class InBands(NamedTuple):
     @staticmethod
     def can(c: int, heads: int) -> bool:
         """Whether there are loops for features of c channels on this processor."""
-        return loops.USABLE and not (c // 2 % loops.COLUMNS or loops.BLOCK % (c // heads))
+        return USABLE and not (c // 2 % LANES or loops.BLOCK % (c // heads))
 
     def memory(self, h: int, w: int, c: int, nodes: int) -> int:
         """Bytes that stand at once besides the maps: the rooms of `loops.encode`, and rows copied for bands."""
@@ -98,7 +100,7 @@ class InBands(NamedTuple):
         return mix, bias, np.stack(expands), np.stack(locals_), np.stack(projects)
 
     def factor(self, matrix: Tensor) -> np.ndarray:
-        return loops.factor(array(matrix.float()), self.bfloat16)
+        return factor(array(matrix.float()), self.bfloat16)
 
     def taps_factor(self, kernel: Tensor) -> np.ndarray:
         """(o, c, 3, 3) -> a factor (9 c, o)"""

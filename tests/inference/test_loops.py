@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import importlib
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ import torch.nn.functional as F
 from scipy.special import erf
 
 pytest.importorskip("numba")
-from fusion.inference import loops
+import llvmlite.binding
 
-if not loops.USABLE:
+from fusion.inference import loops
+from fusion.inference.loops import cddfuse, compiler, products, rows, scalars
+
+if not compiler.USABLE:
     pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
 
-needs_bfloat16 = pytest.mark.skipif(not loops.BFLOAT16, reason="this processor does not multiply bfloat16")
+needs_bfloat16 = pytest.mark.skipif(not compiler.BFLOAT16, reason="this processor does not multiply bfloat16")
 KINDS = [False, pytest.param(True, marks=needs_bfloat16)]
 
 
@@ -30,28 +34,31 @@ def widened(x: np.ndarray) -> np.ndarray:
     return (x.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
 
 
+FEATURES = {16: {"avx512f": True, "fma": True}, 8: {"avx2": True, "fma": True}, 4: {"fma": True}}
+
+
 @pytest.fixture(scope="module", params=[None, 8, 4])
-def kind(request, tmp_path_factory):
-    """`loops`, as it is here and made for processors with other vectors (which this one can run, only slower)."""
-    if request.param in (None, loops.LANES):
-        return loops
-    source = Path(loops.__file__).read_text(encoding="utf-8")
-    here = 'LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4'
-    assert here in source
-    path = tmp_path_factory.mktemp("lanes") / f"loops_of_{request.param}.py"
-    path.write_text(source.replace(here, f"LANES = {request.param}"), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert request.param == module.LANES
-    return module
+def kind(request):
+    """The loops as they are here and made for processors with other vectors (which this one can run, only slower)."""
+    names = ("cddfuse", "compiler", "products", "registers", "rows", "scalars")
+    if request.param in (None, compiler.LANES):
+        yield SimpleNamespace(cddfuse=cddfuse, products=products)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llvmlite.binding, "get_host_cpu_features", lambda: FEATURES[request.param])
+        for name in names:
+            patch.setattr(loops, name, getattr(loops, name))  # importing sets it anew
+            patch.delitem(sys.modules, f"{loops.__name__}.{name}")
+        made = SimpleNamespace(**{name: importlib.import_module(f"{loops.__name__}.{name}") for name in names})
+        assert request.param == made.compiler.LANES
+        yield made
 
 
 @pytest.mark.parametrize("w", [1, 2, 8, 9, 31])
 @pytest.mark.parametrize(("k", "n"), [(32, 64), (64, 32)])
 def test_product(kind, w, k, n):
     a, b, out = random(w, k), random(k, n), np.full((w, n), np.nan, np.float32)
-    kind.dot(a, b, out)
+    kind.products.dot(a, b, out)
     np.testing.assert_allclose(out, a.astype(np.float64) @ b, atol=1e-5)
 
 
@@ -59,8 +66,8 @@ def test_product(kind, w, k, n):
 @pytest.mark.parametrize("w", [1, 8, 31])
 def test_product_of_bfloat16(w):
     a, b, out = random(w, 64), random(64, 32), np.full((w, 32), np.nan, np.float32)
-    a16, b16 = loops.rounded(a), loops.rounded(b)
-    loops.dot(a16, loops.factor(b, True), out)
+    a16, b16 = products.rounded(a), products.rounded(b)
+    products.dot(a16, products.factor(b, True), out)
     np.testing.assert_allclose(out, widened(a16) @ widened(b16), atol=1e-5)
 
 
@@ -71,14 +78,14 @@ def test_convolution_of_a_ring(w, bfloat16):
     expected = F.conv2d(torch.from_numpy(x).double(), torch.from_numpy(weight).double())[0, :, 0].mT.numpy()
     # Row 4 of the map: rows 3, 4 and 5 stand at places 0, 1 and 2.
     ring, matrix = x[0].transpose(1, 2, 0), weight.transpose(2, 3, 1, 0).reshape(9 * 16, 32)
-    ring = loops.rounded(np.ascontiguousarray(ring)) if bfloat16 else np.ascontiguousarray(ring)
-    loops.convolve(ring, 4, loops.factor(np.ascontiguousarray(matrix), bfloat16), out)
+    ring = products.rounded(np.ascontiguousarray(ring)) if bfloat16 else np.ascontiguousarray(ring)
+    products.convolve(ring, 4, products.factor(np.ascontiguousarray(matrix), bfloat16), out)
     np.testing.assert_allclose(out, expected, atol=0.2 if bfloat16 else 3e-5)  # of values up to 40
 
 
 def test_convolution_with_other_vectors(kind):
     x, weight, out = random(3, 12, 16), random(9 * 16, 32), np.empty((10, 32), np.float32)
-    kind.convolve(x, 1, weight, out)
+    kind.products.convolve(x, 1, weight, out)
     expected = [x[:, i : i + 3].reshape(-1).astype(np.float64) @ weight for i in range(10)]
     np.testing.assert_allclose(out, expected, atol=3e-5)
 
@@ -86,38 +93,38 @@ def test_convolution_with_other_vectors(kind):
 def test_sums_over_a_row(kind):
     w, c = 1100, 64  # three chunks, the last one shorter
     q, k = random(w, c), 3 * random(w, c)[::-1].copy()
-    blocks, squares = np.zeros((c // kind.BLOCK, kind.BLOCK, kind.BLOCK)), np.zeros((2, c))
+    blocks, squares = np.zeros((c // kind.cddfuse.BLOCK, kind.cddfuse.BLOCK, kind.cddfuse.BLOCK)), np.zeros((2, c))
     for _ in range(2):
-        kind.gather(q, k, np.empty((kind.BLOCK, kind.BLOCK), np.float32), blocks, squares)
+        kind.cddfuse.gather(q, k, np.empty((kind.cddfuse.BLOCK, kind.cddfuse.BLOCK), np.float32), blocks, squares)
     full = 2 * q.astype(np.float64).T @ k
     for n, found in enumerate(blocks):
-        part = slice(n * kind.BLOCK, (n + 1) * kind.BLOCK)
+        part = slice(n * kind.cddfuse.BLOCK, (n + 1) * kind.cddfuse.BLOCK)
         np.testing.assert_allclose(found, full[part, part], atol=1e-3)  # of values up to 600
     np.testing.assert_allclose(squares, 2 * np.stack([(x.astype(np.float64) ** 2).sum(0) for x in (q, k)]), rtol=1e-6)
 
 
 def test_bfloat16_is_the_nearest():
-    if not loops.BFLOAT16:
+    if not compiler.BFLOAT16:
         pytest.skip("this processor does not round to bfloat16")
     x = np.concatenate([random(1000) * 10.0**n for n in range(-20, 20, 4)] + [np.float32([0, 1.00390625, 1.01171875])])
     x = x.astype(np.float32)[None]
     expected = torch.from_numpy(x).bfloat16().view(torch.uint16).numpy()
-    np.testing.assert_array_equal(loops.rounded(x), expected)
+    np.testing.assert_array_equal(products.rounded(x), expected)
     back = np.empty_like(x)
-    loops.convert(loops.rounded(x), back)
-    np.testing.assert_array_equal(back, widened(loops.rounded(x)))
+    rows.convert(products.rounded(x), back)
+    np.testing.assert_array_equal(back, widened(products.rounded(x)))
 
 
-@loops.loop
+@compiler.loop
 def each_gelu(x, out):
     for i in range(len(x)):
-        out[i] = loops.gelu(x[i])
+        out[i] = scalars.gelu(x[i])
 
 
-@loops.loop
+@compiler.loop
 def each_exp(x, out):
     for i in range(len(x)):
-        out[i] = loops.exp(x[i])
+        out[i] = scalars.exp(x[i])
 
 
 def test_gelu():
@@ -148,7 +155,7 @@ def test_nan_stays(function):
 def test_norm(bfloat16):
     x, weight, bias = 3 * random(9, 64) + 5, random(64), random(2, 64)[1]
     out = np.empty((9, 64), np.uint16 if bfloat16 else np.float32)
-    loops.norm(x, weight, bias, np.float32(1e-5), out)
+    rows.norm(x, weight, bias, np.float32(1e-5), out)
     wide = (torch.from_numpy(v).double() for v in (x, weight, bias))
     given, weight, bias = wide
     expected = F.layer_norm(given, (64,), weight, bias, 1e-5).numpy()

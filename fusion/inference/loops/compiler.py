@@ -1,0 +1,61 @@
+"""How loops are compiled and kept, and what this processor can do."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite.binding
+import numpy as np
+from numba import njit
+from numba.core.caching import FunctionCache
+
+FEATURES = llvmlite.binding.get_host_cpu_features()
+LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
+"""Float32 numbers in a vector register."""
+
+USABLE = bool(FEATURES.get("fma")) or platform.machine() in ("aarch64", "arm64")
+"""Whether this processor multiplies and adds at once; in software that takes a hundred times as long."""
+
+BFLOAT16 = bool(FEATURES.get("avx512bf16"))
+"""Whether this processor multiplies bfloat16."""
+
+# NaN stays NaN: only the order of sums and the kind of division are free.
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+
+
+def digest(folder: Path) -> str:
+    """Of all loops' source, and of the vectors they are made for."""
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return f"{hashlib.sha256(sources).hexdigest()} {LANES}"
+
+
+MADE_OF = digest(Path(__file__).parent)
+
+
+class Kept(FunctionCache):
+    """Numba's store of compiled functions, which by itself notices changes in a function's own file only, while what it
+    keeps has functions of other files inside."""
+
+    def _index_key(self, sig, codegen):
+        return MADE_OF, super()._index_key(sig, codegen)
+
+
+def loop(function: Callable) -> Callable:
+    """Compile it when it is first called, for good where there is a folder to keep it in."""
+    try:
+        compiled = njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:
+        return njit(**OPTIONS)(function)
+    if type(getattr(compiled, "_cache", None)) is not FunctionCache:  # a numba that keeps them in another way
+        return njit(**OPTIONS)(function)
+    compiled._cache = Kept(function)
+    return compiled
+
+
+inlined = njit(forceinline=True, **OPTIONS)
+
+f32 = np.float32
+HALF, ONE, SIX, ZERO = f32(0.5), f32(1), f32(6), f32(0)
