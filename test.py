@@ -214,7 +214,7 @@ def compare(
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
             keys = {m.row: model_key(m, options, plan.metrics) for m in models}
-            networks = {m.row: build.row(m, task).to(device) for m in models}
+            networks = {m.row: build.row(m, task).to(device).form() for m in models}
             if share.rank == 0:
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)

@@ -6,6 +6,8 @@ Where numba is not installed there are none, and `strips.py` does the work.
 from __future__ import annotations
 
 import itertools
+import math
+import mmap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,22 +31,43 @@ def available() -> bool:
     return True
 
 
+def bands_of(h: int, threads: int, reach: int) -> list[tuple[int, int]]:
+    """The rows [a, b) of each band."""
+    n = max(1, min(threads if reach > 1 else BANDS * threads, h // LEAST_ROWS))
+    return list(itertools.pairwise(h * i // n for i in range(n + 1)))
+
+
+def over_bands(loop: Callable, h: int, *args, threads: int, reach: int = 1) -> list:
+    """loop(a, b, *args) for the rows [a, b) of every band of h rows; reach: rows above and below that a band passes
+    through, too."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda band: loop(*band, *args), bands_of(h, threads, reach)))
+
+
 def in_bands(loop: Callable, x: np.ndarray, *args, threads: int, reach: int = 1) -> list:
     """loop(x, above, below, a, b, *args) for the rows [a, b) of every band of x (n, h, w, c), which it may overwrite.
 
     reach: rows above and below that a band needs as they were: `above` and `below`, copies, fewer at the border.
     """
     h = x.shape[1]
-    n = max(1, min(threads if reach > 1 else BANDS * threads, h // LEAST_ROWS))
-    edges = [h * i // n for i in range(n + 1)]
-    bands = [
-        (x[:, max(a - reach, 0) : a].copy(), x[:, b : b + reach].copy(), a, b) for a, b in itertools.pairwise(edges)
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda band: loop(x, *band, *args), bands))
+    rows = {a: (x[:, max(a - reach, 0) : a].copy(), x[:, b : b + reach].copy()) for a, b in bands_of(h, threads, reach)}
+    return over_bands(lambda a, b: loop(x, *rows[a], a, b, *args), h, threads=threads, reach=reach)
 
 
 def array(x: Tensor) -> np.ndarray:
     """The tensor's memory, or a contiguous copy; bfloat16 as uint16."""
     x = x.detach().contiguous()
     return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor; in a CPU's memory, a mapping of its own, which goes back to the system. In a heap that keeps
+    what is freed (`fusion.memory`), small things settle in so large a hole, and the next picture needs another one."""
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    # 0.20 s a GiB to begin with, 0.07 s in large pages; shared memory, which is the default, 0.32 s.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, **private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)

@@ -5,8 +5,6 @@ The same function as `fusion/networks/cddfuse.py`; what is arranged differently 
 
 from __future__ import annotations
 
-import math
-import mmap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion.inference import bands
+from fusion.inference.bands import room
 from fusion.inference.cddfuse_blocks import Block, InStrips, Node, Nodes
 from fusion.inference.strips import LEAST_ROWS, Window, convolve_whole, kernel, matrix, rows_of, strips
 
@@ -28,15 +27,6 @@ IMAGE_PLANES = 6
 def fewer(most: int, least: int) -> list[int]:
     """Numbers to try where memory is short."""
     return list(dict.fromkeys((most, max(least, most // 4), least)))
-
-
-def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """An empty tensor; in a CPU's memory, a mapping of its own, which goes back to the system. In a heap that keeps
-    what is freed (`fusion.memory`), small things settle in so large a hole, and the next picture needs another one."""
-    if device.type != "cpu":
-        return torch.empty(shape, dtype=dtype, device=device)
-    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize)
-    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 class CDDFuseStream(nn.Module):

@@ -13,6 +13,7 @@ from fusion.inference.cddfuse_blocks import Attention, Block, Nodes, Norm
 from fusion.inference.loops import cddfuse as loops
 from fusion.inference.loops.compiler import LANES, USABLE
 from fusion.inference.loops.products import factor
+from fusion.inference.loops.winograd import FOUR, layer
 
 
 class InBands(NamedTuple):
@@ -64,8 +65,8 @@ class InBands(NamedTuple):
     def mixing(self, attention: Attention, x: Tensor) -> Tensor:
         """What v is multiplied with."""
         if attention.full:
-            kernels = np.stack([self.taps_factor(kernel) for kernel in attention.local_qk.chunk(2)])
-            parts = self.run(loops.sums_full, x, (*norm(attention.norm), kernels))
+            layers = (full(kernel) for kernel in attention.local_qk.chunk(2))
+            parts = self.run(loops.sums_full, x, (*norm(attention.norm), *layers))
         else:
             matrices = np.stack([self.factor(matrix) for matrix in attention.qk.chunk(2, dim=1)])
             kernels = np.stack([taps(kernel) for kernel in attention.local_qk.chunk(2)])
@@ -75,7 +76,7 @@ class InBands(NamedTuple):
 
     def attend(self, attention: Attention, mixing: Tensor) -> tuple:
         if attention.full:
-            return *norm(attention.norm), self.taps_factor(attention.mixed(mixing))
+            return *norm(attention.norm), full(attention.mixed(mixing))
         return *norm(attention.norm), self.factor(attention.v), taps(attention.local_v), self.factor(mixing)
 
     def feed_forward(self, block: Block) -> tuple:
@@ -102,10 +103,6 @@ class InBands(NamedTuple):
     def factor(self, matrix: Tensor) -> np.ndarray:
         return factor(array(matrix.float()), self.bfloat16)
 
-    def taps_factor(self, kernel: Tensor) -> np.ndarray:
-        """(o, c, 3, 3) -> a factor (9 c, o)"""
-        return self.factor(kernel.permute(2, 3, 1, 0).flatten(0, 2))
-
 
 def norm(norm: Norm) -> tuple:
     return array(norm.weight), array(norm.bias), np.float32(norm.eps)
@@ -114,3 +111,9 @@ def norm(norm: Norm) -> tuple:
 def taps(kernel: Tensor) -> np.ndarray:
     """(c, 1, 3, 3) -> (3, 3, c) float32"""
     return array(kernel.float()[:, 0].permute(1, 2, 0))
+
+
+def full(kernel: Tensor) -> tuple:
+    """(o, c, 3, 3) -> a full 3x3 convolution, float32 in every form: as fast as bfloat16 without half of the products
+    saved, and with fewer saved bfloat16 rounds too much here (0.52 gray levels instead of 0.36 in the test)."""
+    return layer(array(kernel.double()), None, 1.0, FOUR)

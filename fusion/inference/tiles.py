@@ -7,34 +7,37 @@ and told.
 
 from __future__ import annotations
 
+import bisect
 import itertools
-import math
 import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LEAST_TILE, OVERLAP = 256, 64
 """Pixels along one side."""
 
 
-class Tiled:
+class Tiled(nn.Module):
     """A form in tiles where the whole picture needs more than `max_memory`.
 
-    compute: (ir, vis), (b, 1, h, w) each -> (b, 1, h, w). bytes_per_pixel: of its tensors, at the most.
+    compute: (ir, vis), (b, 1, h, w) each -> (b, 1, h, w). memory: bytes that it takes for h x w at the most.
     disagreement: after pictures in tiles the mean difference between neighbours where they overlap, else None.
     """
 
-    def __init__(self, compute: Callable[[Tensor, Tensor], Tensor], *, bytes_per_pixel: int, max_memory: int):
-        self.compute, self.bytes_per_pixel, self.max_memory = compute, bytes_per_pixel, max_memory
+    def __init__(
+        self, compute: Callable[[Tensor, Tensor], Tensor], *, memory: Callable[[int, int], int], max_memory: int
+    ):
+        super().__init__()
+        self.compute, self.memory, self.max_memory = compute, memory, max_memory
         self.disagreement: float | None = None
 
-    def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
         """Warns (UserWarning) of a picture in tiles; ValueError where not even one tile is within `max_memory`."""
         self.disagreement = None
         h, w = ir.shape[-2:]
-        if h * w * self.bytes_per_pixel <= self.max_memory:
+        if self.memory(h, w) <= self.max_memory:
             return self.compute(ir, vis)
         side = self.side(h, w)
         rows, columns = spans(h, side), spans(w, side)
@@ -51,14 +54,14 @@ class Tiled:
     def side(self, h: int, w: int) -> int:
         """Of the largest tiles that fit, in pixels."""
         whole = 3 * 4 * h * w  # the result, its weights, and what the tiles have given so far
-        side = math.isqrt(max(self.max_memory - whole, 0) // self.bytes_per_pixel)
-        if side < LEAST_TILE:
-            least = whole + LEAST_TILE**2 * self.bytes_per_pixel
+        least = whole + self.memory(LEAST_TILE, LEAST_TILE)
+        if least > self.max_memory:
             raise ValueError(
                 f"a pair of {h}x{w} needs at least {least / 2**20:.1f} MiB (in tiles of {LEAST_TILE}x{LEAST_TILE}), "
                 f"but max_memory allows {self.max_memory / 2**20:.1f} MiB"
             )
-        return side
+        sides = range(LEAST_TILE, max(h, w) + 1)
+        return sides[bisect.bisect(sides, self.max_memory - whole, key=lambda side: self.memory(side, side)) - 1]
 
     def one(self, ir: Tensor, vis: Tensor, rows: list[slice], columns: list[slice]) -> tuple[Tensor, float]:
         """(1, 1, h, w) each -> the same, and the mean difference between its tiles where they overlap."""

@@ -126,6 +126,9 @@ class InferenceForm(Network):
         self.learned, self.convention, self.min_size = network.learned, network.convention, network.min_size
         self.method = type(network).__name__
         self.compute = compute
+        # Says on which device pictures are fused, whether or not `compute` shows its weights.
+        weight = next(network.parameters(), torch.empty(0))
+        self.register_buffer("place", weight.new_empty(0), persistent=False)
 
     def fuse_for_inference(self, **_) -> Network:
         return self

@@ -9,12 +9,13 @@ the picture.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.inference.ship import ShipForm
+from fusion.inference.ship import ship_form
 from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
 from fusion.networks.base import Convention, Network
@@ -282,13 +283,13 @@ class SHIP(Network):
 
     bounded = True
 
-    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> ShipForm | Tiled:
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
         """Exact where the whole picture fits into `max_memory`, else in overlapping tiles, which warns of its error:
         the product of whole spectra and all pooled statistics become the tile's."""
-        form = ShipForm(self, dtype=dtype)
+        form = ship_form(self, dtype)
         if max_memory is None:
             return form
-        return Tiled(form, bytes_per_pixel=form.bytes_per_pixel, max_memory=max_memory)
+        return Tiled(form, memory=form.memory, max_memory=max_memory)
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:

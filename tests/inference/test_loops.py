@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 import llvmlite.binding
 
 from fusion.inference import loops
-from fusion.inference.loops import cddfuse, compiler, products, rows, scalars
+from fusion.inference.loops import cddfuse, compiler, products, rows, scalars, winograd  # noqa: F401
 
 if not compiler.USABLE:
     pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
@@ -40,9 +40,9 @@ FEATURES = {16: {"avx512f": True, "fma": True}, 8: {"avx2": True, "fma": True}, 
 @pytest.fixture(scope="module", params=[None, 8, 4])
 def kind(request):
     """The loops as they are here and made for processors with other vectors (which this one can run, only slower)."""
-    names = ("cddfuse", "compiler", "products", "registers", "rows", "scalars")
+    names = ("cddfuse", "compiler", "products", "registers", "rows", "scalars", "winograd")
     if request.param in (None, compiler.LANES):
-        yield SimpleNamespace(cddfuse=cddfuse, products=products)
+        yield loops
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(llvmlite.binding, "get_host_cpu_features", lambda: FEATURES[request.param])
@@ -69,25 +69,6 @@ def test_product_of_bfloat16(w):
     a16, b16 = products.rounded(a), products.rounded(b)
     products.dot(a16, products.factor(b, True), out)
     np.testing.assert_allclose(out, widened(a16) @ widened(b16), atol=1e-5)
-
-
-@pytest.mark.parametrize("w", [2, 7, 40])
-@pytest.mark.parametrize("bfloat16", KINDS)
-def test_convolution_of_a_ring(w, bfloat16):
-    x, weight, out = random(1, 16, 3, w + 2), random(32, 16, 3, 3), np.empty((w, 32), np.float32)
-    expected = F.conv2d(torch.from_numpy(x).double(), torch.from_numpy(weight).double())[0, :, 0].mT.numpy()
-    # Row 4 of the map: rows 3, 4 and 5 stand at places 0, 1 and 2.
-    ring, matrix = x[0].transpose(1, 2, 0), weight.transpose(2, 3, 1, 0).reshape(9 * 16, 32)
-    ring = products.rounded(np.ascontiguousarray(ring)) if bfloat16 else np.ascontiguousarray(ring)
-    products.convolve(ring, 4, products.factor(np.ascontiguousarray(matrix), bfloat16), out)
-    np.testing.assert_allclose(out, expected, atol=0.2 if bfloat16 else 3e-5)  # of values up to 40
-
-
-def test_convolution_with_other_vectors(kind):
-    x, weight, out = random(3, 12, 16), random(9 * 16, 32), np.empty((10, 32), np.float32)
-    kind.products.convolve(x, 1, weight, out)
-    expected = [x[:, i : i + 3].reshape(-1).astype(np.float64) @ weight for i in range(10)]
-    np.testing.assert_allclose(out, expected, atol=3e-5)
 
 
 def test_sums_over_a_row(kind):
@@ -160,3 +141,28 @@ def test_norm(bfloat16):
     given, weight, bias = wide
     expected = F.layer_norm(given, (64,), weight, bias, 1e-5).numpy()
     np.testing.assert_allclose(widened(out) if bfloat16 else out, expected, atol=2e-2 if bfloat16 else 3e-6)
+
+
+def test_what_is_kept_goes_by_all_sources(tmp_path, monkeypatch):
+    """A function compiled once is loaded the second time, and compiled anew after a change in another file."""
+    (tmp_path / "kept.py").write_text(
+        "from fusion.inference.loops.compiler import loop\n\n\n@loop\ndef twice(x):\n    return 2 * x\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def compiled() -> bool:
+        sys.modules.pop("kept", None)
+        twice = importlib.import_module("kept").twice
+        assert twice(3) == 6
+        return bool(twice.stats.cache_misses)
+
+    assert [compiled(), compiled()] == [True, False]
+    monkeypatch.setattr("fusion.inference.loops.compiler.MADE_OF", "something else")
+    assert [compiled(), compiled()] == [True, False]
+
+
+def test_the_digest_sees_every_file_of_the_folder(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    one = compiler.digest(tmp_path)
+    (tmp_path / "b.py").write_text("2")
+    assert compiler.digest(tmp_path) != one

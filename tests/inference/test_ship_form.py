@@ -1,31 +1,54 @@
-"""SHIP's inference form: the same function as the network, and close to it in bfloat16."""
+"""SHIP's inference forms, by compiled loops and without: the same function as the network, close to it in bfloat16."""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
 import torch
 
+pytest.importorskip("numba")
 from fusion import build, images, infer
-from fusion.inference.ship import mean, pooled_convolution
+from fusion.inference import bands
+from fusion.inference.ship import ShipForm, mean, pooled_convolution
+from fusion.inference.ship_bands import ShipInBands
 from fusion.networks import SHIP
 
 
-@pytest.mark.parametrize("size", [(2, 2), (3, 2), (33, 64), (50, 47)])
-def test_equals_the_network(size):
+def perturbed(**options) -> SHIP:
     torch.manual_seed(0)
-    network = SHIP().eval()
+    network = SHIP(**options).eval()
     for p in network.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
-    wide = SHIP().double().eval()
-    wide.load_state_dict(network.state_dict())
-    ir, vis = torch.rand(2, 2, 1, *size)
+    return network
+
+
+def exact(network, ir, vis):
+    """In float64."""
     with torch.inference_mode():
-        expected = wide.raw(ir.double(), vis.double())
+        return copy.deepcopy(network).double().raw(ir.double(), vis.double())
+
+
+@pytest.fixture(params=["loops", "PyTorch"])
+def way(request, monkeypatch):
+    if request.param == "PyTorch":
+        monkeypatch.setattr(bands, "available", lambda: False)
+    elif not isinstance(SHIP().form().compute, ShipInBands):
+        pytest.skip("no compiled loops here")
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 2), (33, 64), (50, 47)])
+def test_equals_the_network(way, size):
+    network = perturbed()
+    ir, vis = torch.rand(2, 2, 1, *size)
+    expected = exact(network, ir, vis)
+    with torch.inference_mode():
         own = (network.raw(ir, vis) - expected).abs().max()
-    difference = (network.fuse_for_inference().raw(ir, vis) - expected).abs().max()
+    result = network.form().raw(ir, vis)
+    assert result.dtype == torch.float32
     # Instance norm over four pixels enlarges rounding: as near to float64 as the network itself, to a factor.
-    assert difference < max(1e-5, 4 * own)
+    assert (result - expected).abs().max() < max(1e-5, 4 * own)
 
 
 def test_pooled_convolution_is_the_mean_of_the_convolution():
@@ -42,7 +65,18 @@ def test_mean_in_chunks():
     torch.testing.assert_close(mean(x), x.mean((2, 3), keepdim=True))
 
 
-def test_bf16_stays_within_half_a_gray_level(shared):
+@pytest.mark.parametrize("options", [{}, {"channels": 8}, {"interactions": 2}])
+def test_needs_what_it_says(options):
+    from test_cddfuse_stream import Meter
+
+    form = ShipForm(SHIP(**options).eval())
+    ir, vis = torch.rand(2, 1, 1, 96, 130)
+    with torch.inference_mode(), Meter() as meter:
+        form(ir, vis)
+    assert 0.9 * form.memory(96, 130) < meter.most <= form.memory(96, 130)
+
+
+def test_bf16_stays_within_half_a_gray_level(way, shared):
     folder = shared / "data/TNO"
     ir, vis = (images.read(next((folder / kind).glob("19.*"))) for kind in ("ir", "vi"))
     network = build.network("ship", shared / "golden/ship/SHIP_model.pth")

@@ -12,10 +12,13 @@ import torch
 import fusion
 from fusion import images, infer
 from fusion.inference.tiles import LEAST_TILE, OVERLAP, Tiled, spans
-from fusion.networks import SHIP
 
 SIZE = (300, 420)
 TILES = 12 * 300 * 420 + 100 * LEAST_TILE**2  # of a method that needs 100 bytes a pixel: just the least tiles
+
+
+def of_100_bytes(h, w):
+    return 100 * h * w
 
 
 def blur(ir, vis):
@@ -36,7 +39,7 @@ def test_spans_cover_and_overlap():
 
 def test_a_local_method_has_no_seams():
     ir, vis = torch.rand(2, 2, 1, *SIZE)
-    tiled = Tiled(blur, bytes_per_pixel=100, max_memory=TILES)
+    tiled = Tiled(blur, memory=of_100_bytes, max_memory=TILES)
     with pytest.warns(UserWarning, match=r"300x420 in 4 tiles .* gray levels on average"):
         fused = tiled(ir, vis)
     # A tile's border pixels, which see less, weigh 4 of 65 parts at most.
@@ -48,7 +51,7 @@ def test_every_pair_of_a_batch_counts():
     """The second pair is constant: its tiles agree."""
     ir, vis = torch.rand(2, 2, 1, *SIZE)
     ir[1] = vis[1] = 0.5
-    tiled = Tiled(blur, bytes_per_pixel=100, max_memory=TILES)
+    tiled = Tiled(blur, memory=of_100_bytes, max_memory=TILES)
     found = []
     for part in (slice(None), slice(1), slice(1, None)):
         with pytest.warns(UserWarning, match="tiles"):
@@ -61,14 +64,14 @@ def test_every_pair_of_a_batch_counts():
 
 def test_a_method_without_a_view_is_exact():
     ir, vis = torch.rand(2, 1, 1, *SIZE)
-    tiled = Tiled(lambda a, b: a + b, bytes_per_pixel=100, max_memory=TILES)
+    tiled = Tiled(lambda a, b: a + b, memory=of_100_bytes, max_memory=TILES)
     with pytest.warns(UserWarning, match=r"differ by 0\.00 gray levels"):
         torch.testing.assert_close(tiled(ir, vis), ir + vis)
 
 
 def test_whole_where_it_fits():
     ir, vis = torch.rand(2, 1, 1, *SIZE)
-    tiled = Tiled(blur, bytes_per_pixel=100, max_memory=100 * 300 * 420)
+    tiled = Tiled(blur, memory=of_100_bytes, max_memory=100 * 300 * 420)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         torch.testing.assert_close(tiled(ir, vis), blur(ir, vis), rtol=0, atol=0)
@@ -78,7 +81,7 @@ def test_whole_where_it_fits():
 def test_too_little_memory_says_the_least():
     ir, vis = torch.rand(2, 1, 1, *SIZE)
     with pytest.raises(ValueError, match=r"300x420 needs at least 7\.7 MiB \(in tiles of 256x256\), but .* 7\.7 MiB"):
-        Tiled(blur, bytes_per_pixel=100, max_memory=TILES - 1)(ir, vis)
+        Tiled(blur, memory=of_100_bytes, max_memory=TILES - 1)(ir, vis)
 
 
 def test_ship_in_tiles_is_near_the_whole(shared):
@@ -87,18 +90,7 @@ def test_ship_in_tiles_is_near_the_whole(shared):
     network = fusion.load("ship", shared / "golden/ship/SHIP_model.pth")
     whole = infer.run(network, ir, vis)
     form = network.fuse_for_inference().compute
-    network.max_memory = 12 * ir.size + LEAST_TILE**2 * form.bytes_per_pixel
+    network.max_memory = 12 * ir.size + form.memory(LEAST_TILE, LEAST_TILE)
     with pytest.warns(UserWarning, match="280x330 in 4 tiles"):
         tiled = infer.run(network, ir, vis)
     assert 0 < 255 * np.abs(tiled - whole).mean() < 1.5
-
-
-@pytest.mark.parametrize("options", [{}, {"channels": 8}, {"interactions": 2}])
-def test_ship_needs_what_it_says(options):
-    from test_cddfuse_stream import Meter
-
-    form = SHIP(**options).eval().fuse_for_inference().compute
-    ir, vis = torch.rand(2, 1, 1, 96, 130)
-    with torch.inference_mode(), Meter() as meter:
-        form(ir, vis)
-    assert 0.9 * form.bytes_per_pixel < meter.most / (96 * 130) <= form.bytes_per_pixel

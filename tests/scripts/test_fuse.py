@@ -123,7 +123,7 @@ def test_tiles_are_told(run, tmp_path):
     weights.save("w.safetensors", SHIP(**options), name="ship", options=options)
     for kind in ("ir", "vi"):
         cv2.imwrite(f"{kind}.png", np.random.default_rng(0).integers(0, 256, (260, 300), np.uint8))
-    bound = 12 * 260 * 300 + 256**2 * SHIP(**options).fuse_for_inference().compute.bytes_per_pixel
+    bound = 12 * 260 * 300 + SHIP(**options).fuse_for_inference().compute.memory(256, 256)
     run("ir.png", "vi.png", "-o", "x.png", "--weights", "w.safetensors", "--max-memory", bound, model=None)
     assert re.fullmatch(r"note: 260x300 in 4 tiles .* differ by \d+\.\d\d gray levels on average", run.notes[0])
 

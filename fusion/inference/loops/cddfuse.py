@@ -9,10 +9,11 @@ import numpy as np
 
 from fusion.inference.loops.compiler import LANES, ZERO, f32, loop
 from fusion.inference.loops.depth_wise import depth_wise, depth_wise_both, depth_wise_relu6, gate_pairs, gated
-from fusion.inference.loops.products import convolve, dot
+from fusion.inference.loops.products import dot
 from fusion.inference.loops.registers import product_in_registers
 from fusion.inference.loops.rows import add, add_bias, clear, convert, norm, row
 from fusion.inference.loops.scalars import exp, narrowed, operand, relu6
+from fusion.inference.loops.winograd import convolve, enter, ring_for, row_for
 
 BLOCK = 16
 """Channels of a diagonal block of q^T k: a whole number of heads."""
@@ -38,7 +39,7 @@ def gather(q, k, sums, blocks, squares):
         some_q, some_k = q[start : start + CHUNK], k[start : start + CHUNK]
         for n in range(c // BLOCK):
             for i in range(0, BLOCK, 4):
-                block(some_q, (n * BLOCK,), c, i, some_k, n * BLOCK, sums, i, 0, len(some_q))
+                block(some_q, n * BLOCK, c, i, some_k, n * BLOCK, sums, i, 0, len(some_q))
             for i in range(BLOCK):
                 for j in range(BLOCK):
                     blocks[n, i, j] += sums[i, j]
@@ -84,22 +85,20 @@ def sums_depth_wise(x, above, below, a, b, weights):
 
 @loop
 def sums_full(x, above, below, a, b, weights):
-    """The same of full 3x3 convolutions of the normed x: kernels (2, 9 c, c)."""
-    weight, bias, eps, kernel = weights
+    """The same of full 3x3 convolutions of the normed x, two layers."""
+    weight, bias, eps, to_q, to_k = weights
     _, h, w, c = x.shape
-    ring = operand(3 * (w + 2), c, kernel).reshape((3, w + 2, c))
-    ring[:] = 0
-    q, k, sums = np.empty((w, c), f32), np.empty((w, c), f32), np.empty((BLOCK, BLOCK), f32)
+    ring, normed, q, k = ring_for(to_q, w, c), np.empty((w, c), f32), row_for(w, c), row_for(w, c)
+    sums = np.empty((BLOCK, BLOCK), f32)
     blocks, squares = np.zeros((c // BLOCK, BLOCK, BLOCK), np.float64), np.zeros((2, c), np.float64)
     for r in range(a - 1, b + 1):
         if 0 <= r < h:
-            norm(row(x[0], above[0], below[0], a, b, r), weight, bias, eps, ring[r % 3, 1 : w + 1])
-        else:
-            clear(ring, r)
+            norm(row(x[0], above[0], below[0], a, b, r), weight, bias, eps, normed)
+        enter(normed, w, ring, r, h)
         if r > a:
-            convolve(ring, r - 1, kernel[0], q)
-            convolve(ring, r - 1, kernel[1], k)
-            gather(q, k, sums, blocks, squares)
+            convolve(ring, r - 1, to_q, q)
+            convolve(ring, r - 1, to_k, k)
+            gather(q[:w], k[:w], sums, blocks, squares)
     return blocks, squares
 
 
@@ -124,21 +123,18 @@ def attend_depth_wise(x, above, below, a, b, weights):
 
 @loop
 def attend_full_rooms(w, c, weights):
-    ring = operand(3 * (w + 2), c, weights[3]).reshape((3, w + 2, c))
-    ring[:] = 0
-    return ring, np.empty((w, c), f32)
+    return ring_for(weights[3], w, c), np.empty((w, c), f32), row_for(w, c)
 
 
 @loop
-def attend_full_row(x, r, inside, weights, rooms):
-    """A full 3x3 convolution of the normed x. Weights: of the norm; kernel (9 c, c)."""
-    weight, bias, eps, kernel = weights
-    ring, v = rooms
-    if inside:
-        norm(x, weight, bias, eps, ring[r % 3, 1 : len(x) + 1])
-    else:
-        clear(ring, r)
-    convolve(ring, r - 1, kernel, v)
+def attend_full_row(x, r, h, weights, rooms):
+    """A full 3x3 convolution of the normed x. Weights: of the norm; a layer."""
+    weight, bias, eps, layer = weights
+    ring, normed, v = rooms
+    if 0 <= r < h:
+        norm(x, weight, bias, eps, normed)
+    enter(normed, len(x), ring, r, h)
+    convolve(ring, r - 1, layer, v)
     return v
 
 
@@ -148,7 +144,7 @@ def attend_full(x, above, below, a, b, weights):
     _, h, w, c = x.shape
     rooms = attend_full_rooms(w, c, weights)
     for r in range(a - 1, b + 1):
-        v = attend_full_row(row(x[0], above[0], below[0], a, b, r), r, 0 <= r < h, weights, rooms)
+        v = attend_full_row(row(x[0], above[0], below[0], a, b, r), r, h, weights, rooms)
         if r > a:
             add(x[0, r - 1], v)
 
@@ -315,7 +311,7 @@ def encode(x, above, below, a, b, attend, attend_too, feed, layers):
             if a <= detail_row:
                 sum_up(detail, done, i)
             if a - 2 <= r < b + 2:
-                v = attend_full_row(given, r, 0 <= r < h, attend if i == 0 else attend_too, attends[i])
+                v = attend_full_row(given, r, h, attend if i == 0 else attend_too, attends[i])
                 out = attended[i, (r - 1) % 3]
                 convert(row(x[i], above[i], below[i], a, b, r - 1), out)
                 add(out, v)

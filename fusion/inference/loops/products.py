@@ -1,4 +1,4 @@
-"""Products of rows of pixels with matrices, and full 3x3 convolutions as such ones."""
+"""Products of rows of pixels with matrices."""
 
 from __future__ import annotations
 
@@ -15,20 +15,16 @@ ROWS, COLUMNS = (6 if LANES == 8 else 8), 2 * LANES
 
 
 def tile_of(rows: int, vectors: int):
-    """tile(a, starts, stride, i, b, j, out, n): `rows` by `vectors` * LANES of a product, out[i :, j :]."""
-    kinds = {
-        (bfloat16, parts): product_in_registers(rows, vectors, parts=parts, bfloat16=bfloat16)
-        for bfloat16 in (False, True)
-        for parts in (1, 3)
-    }
+    """tile(a, i, b, j, out): `rows` by `vectors` * LANES of a product, out[i :, j :]."""
+    exact, narrow = (product_in_registers(rows, vectors, bfloat16=bfloat16) for bfloat16 in (False, True))
 
-    def tile(a, starts, stride, i, b, j, out, n):
+    def tile(a, i, b, j, out):
         raise NotImplementedError("compiled code only")
 
     @overload(tile)
-    def _(a, starts, stride, i, b, j, out, n):
-        chosen = kinds[a.dtype == types.uint16, len(starts)]
-        return lambda a, starts, stride, i, b, j, out, n: chosen(a, starts, stride, i, b, j, out, i, j, n)
+    def _(a, i, b, j, out):
+        chosen = narrow if a.dtype == types.uint16 else exact
+        return lambda a, i, b, j, out: chosen(a, 0, a.shape[1], i, b, j, out, i, j, a.shape[1])
 
     return tile
 
@@ -38,40 +34,23 @@ tile_row, slim_row = tile_of(1, 2), tile_of(1, 1)
 
 
 @loop
-def multiply(a, starts, stride, b, out, n):
-    """out (w, m) float32 = the sum of a's parts, w rows of n numbers, times b, m a multiple of LANES."""
+def dot(a, b, out):
+    """out (w, m) float32 = a (w, n) b (n, m), m a multiple of LANES; see `factor` for bfloat16's b."""
     w, m = out.shape
     wide = m - m % COLUMNS
     if w < ROWS:
         for i in range(w):
             for j in range(0, wide, COLUMNS):
-                tile_row(a, starts, stride, i, b, j, out, n)
+                tile_row(a, i, b, j, out)
             if wide < m:
-                slim_row(a, starts, stride, i, b, wide, out, n)
+                slim_row(a, i, b, wide, out)
         return
     for t in range((w + ROWS - 1) // ROWS):
         i = min(t * ROWS, w - ROWS)  # the last rows once more, if need be
         for j in range(0, wide, COLUMNS):
-            tile(a, starts, stride, i, b, j, out, n)
+            tile(a, i, b, j, out)
         if wide < m:
-            slim(a, starts, stride, i, b, wide, out, n)
-
-
-@loop
-def dot(a, b, out):
-    """out (w, m) = a (w, n) b (n, m); see `factor` for bfloat16's b."""
-    multiply(a, (0,), a.shape[1], b, out, a.shape[1])
-
-
-@loop
-def convolve(ring, r, kernel, out):
-    """Row r of a full 3x3 convolution of a ring (3, w + 2, c): out (w, m); kernel (9 c, m) as `dot`'s b.
-
-    The three pixels of a row that meet the kernel are neighbours in memory: nothing need be copied.
-    """
-    c = ring.shape[2]
-    line = ring.shape[1] * c
-    multiply(ring, ((r - 1) % 3 * line, r % 3 * line, (r + 1) % 3 * line), c, kernel, out, 3 * c)
+            slim(a, i, b, wide, out)
 
 
 def factor(matrix: np.ndarray, bfloat16: bool) -> np.ndarray:

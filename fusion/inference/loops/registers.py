@@ -62,7 +62,7 @@ class Factors:
         if self.bfloat16:
             pairs = ir.VectorType(BFloat(), 2 * LANES)
             name, kinds = "llvm.x86.avx512bf16.dpbf16ps.512", (SUMS, pairs, pairs)
-            factors = (given, builder.bitcast(a, pairs), builder.bitcast(b, pairs))
+            factors = (given, builder.bitcast(b, pairs), builder.bitcast(a, pairs))
         else:
             name, kinds, factors = f"llvm.fma.v{LANES}f32", (SUMS, SUMS, SUMS), (a, b, given)
         builder.store(call(builder, name, kinds, factors), total)
@@ -82,45 +82,43 @@ def call(builder, name: str, kinds: tuple, values: tuple) -> ir.Value:
     return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(SUMS, kinds), name), values)
 
 
-def product_in_registers(rows: int, vectors: int, *, parts: int = 1, transposed: bool = False, bfloat16: bool = False):
-    """tile(a, starts, stride, i, b, j, out, y, x, n): `rows` by `vectors` * LANES of a product, out[y :, x :] = the sum
-    of rows i and following of a's part p times b[p n : p n + n, j :].
+def product_in_registers(rows: int, vectors: int, *, transposed: bool = False, bfloat16: bool = False):
+    """tile(a, start, stride, i, b, j, out, y, x, n): `rows` by `vectors` * LANES of a product, out[y :, x :] = rows i
+    and following of a times b[:n, j :].
 
-    A part of a is n numbers to a row from starts[p] of the flat array on, rows `stride` apart; transposed, rows are
-    neighbours and the n numbers `stride` apart. bfloat16: a is uint16, b uint32 of two rows each (see `factor`).
+    a is n numbers to a row from `start` of the flat array on, rows `stride` apart; transposed, rows are neighbours and
+    the n numbers `stride` apart. bfloat16: a is uint16, b uint32 of two rows each (see `factor`).
     """
     factors = Factors(bfloat16)
 
     def generate(context, builder, signature, args):
         a, b, out = (context.make_array(signature.args[n])(context, builder, args[n]) for n in (0, 4, 6))
-        starts, stride, i, (j, y, x, n) = cgutils.unpack_tuple(builder, args[1]), args[2], args[3], (args[5], *args[7:])
+        start, stride, i, (j, y, x, n) = *args[1:4], (args[5], *args[7:])
         if bfloat16:  # two numbers are one word
-            *starts, stride, n = (builder.lshr(v, index(1)) for v in (*starts, stride, n))
+            start, stride, n = (builder.lshr(v, index(1)) for v in (start, stride, n))
         sums = totals(builder, rows, vectors)
         width = builder.extract_value(b.shape, 1)
-        for part, start in enumerate(starts):
-            lines = [builder.add(i, index(r)) for r in range(rows)]
-            first = [builder.add(start, line if transposed else builder.mul(line, stride)) for line in lines]
-            b_start = builder.add(j, builder.mul(width, builder.mul(n, index(part))))
-            with cgutils.for_range(builder, n, intp=INDEX) as step:
-                b_row = builder.mul(step.index, width)
-                places = [at(builder, b, factors.vector, b_start, b_row, v * LANES) for v in range(vectors)]
-                right = [builder.load(place, align=4) for place in places]
-                k = builder.mul(step.index, stride) if transposed else step.index
-                for r in range(rows):
-                    left = factors.one(builder, at(builder, a, factors.number, first[r], k))
-                    for total, vector in zip(sums[r], right, strict=True):
-                        factors.multiply_add(builder, left, vector, total)
+        lines = [builder.add(i, index(r)) for r in range(rows)]
+        first = [builder.add(start, line if transposed else builder.mul(line, stride)) for line in lines]
+        with cgutils.for_range(builder, n, intp=INDEX) as step:
+            b_start = builder.add(j, builder.mul(step.index, width))
+            places = [at(builder, b, factors.vector, b_start, v * LANES) for v in range(vectors)]
+            right = [builder.load(place, align=4) for place in places]
+            k = builder.mul(step.index, stride) if transposed else step.index
+            for r in range(rows):
+                left = factors.one(builder, at(builder, a, factors.number, first[r], k))
+                for total, vector in zip(sums[r], right, strict=True):
+                    factors.multiply_add(builder, left, vector, total)
         out_width = builder.extract_value(out.shape, 1)
         for r in range(rows):
-            row = builder.mul(builder.add(y, index(r)), out_width)
+            line = builder.mul(builder.add(y, index(r)), out_width)
             for v in range(vectors):
-                builder.store(builder.load(sums[r][v]), at(builder, out, SUMS, row, x, v * LANES), align=4)
+                builder.store(builder.load(sums[r][v]), at(builder, out, SUMS, line, x, v * LANES), align=4)
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typing, a, starts, stride, i, b, j, out, y, x, n):
+    def tile(typing, a, start, stride, i, b, j, out, y, x, n):
         n_ = types.intp
-        return types.void(a, types.UniTuple(n_, parts), n_, n_, b, n_, out, n_, n_, n_), generate
+        return types.void(a, n_, n_, n_, b, n_, out, n_, n_, n_), generate
 
     return tile

@@ -1,0 +1,175 @@
+"""SHIP by compiled loops: any size, any bands, any number of threads, other widths; its memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba")
+from fusion.inference import bands, ship_bands
+from fusion.inference.loops import ship as loops
+from fusion.inference.loops.compiler import BFLOAT16
+from fusion.inference.ship import ShipForm, ship_form
+from fusion.inference.ship_bands import ShipInBands, merged
+from fusion.networks import SHIP
+from tests.inference.test_ship_form import exact, perturbed
+
+if not ShipInBands.can(SHIP()):
+    pytest.skip("no compiled loops on this processor", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return perturbed()
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def form_of(network, dtype=torch.float32):
+    form = ship_form(network, dtype)
+    assert isinstance(form, ShipInBands)
+    return form
+
+
+def fused(form, *pair):
+    with torch.inference_mode():
+        return form(*pair)
+
+
+# 27: tiles of four results and one of three. 513: two chunks of a sum.
+@pytest.mark.parametrize("size", [(2, 9), (9, 2), (7, 27), (3, 513)])
+def test_equals_the_network(network, size):
+    ir, vis = torch.rand(2, 1, 1, *size)
+    assert (fused(form_of(network), ir, vis) - exact(network, ir, vis)).abs().max() < 1e-5  # measured 5e-6
+
+
+@pytest.mark.parametrize("options", [{"interactions": 1}, {"interactions": 5}, {"channels": 32}])
+def test_other_widths(options):
+    network = perturbed(**options)
+    ir, vis = torch.rand(2, 1, 1, 12, 20)
+    with torch.inference_mode():
+        expected = exact(network, ir, vis)
+        own = (network.raw(ir, vis) - expected).abs().max()
+    assert (fused(form_of(network), ir, vis) - expected).abs().max() < max(1e-5, 4 * own)
+
+
+def test_widths_that_no_vector_has_are_left_to_pytorch():
+    network = SHIP(channels=6)
+    assert isinstance(ship_form(network, torch.float32), ShipForm)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("least", [1, 5])
+def test_bands_leave_no_seams(network, monkeypatch, threads, n, least):
+    """Bands of few rows and even of one, shorter than what they need of their neighbours."""
+    monkeypatch.setattr(bands, "LEAST_ROWS", least)
+    threads(n)
+    ir, vis = torch.rand(2, 1, 1, 23, 12)
+    assert (fused(form_of(network), ir, vis) - exact(network, ir, vis)).abs().max() < 1e-5
+
+
+def test_memory_is_used_again_and_never_twice_at_once(network, monkeypatch):
+    made = []
+
+    class Counted(ship_bands.Maps):
+        def __init__(self, *args):
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(ship_bands, "Maps", Counted)
+    form = form_of(network)
+    pairs = torch.rand(6, 2, 1, 1, 40, 30)
+    alone = [fused(form, *pair) for pair in pairs]
+    assert len(made) == 1
+    fused(form, *pairs[0, ..., :20])
+    assert len(made) == 2
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda pair: fused(form, *pair), pairs))
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_much_memory_is_not_kept(network, monkeypatch):
+    form = form_of(network)
+    pair = torch.rand(2, 1, 1, 16, 16)
+    monkeypatch.setattr(ship_bands, "KEPT", 1000)
+    fused(form, *pair)
+    assert not hasattr(form, "maps")
+    monkeypatch.undo()
+    fused(form, *pair)
+    assert hasattr(form, "maps")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_what_it_says():
+    """The process's own peak; two runs, that nothing piles up."""
+    h, w = 400, 1500
+    said = ship_form(SHIP(), torch.float32).memory(h, w) / 2**20
+    script = f"""
+import re, torch
+from fusion.inference.ship import ship_form
+from fusion.networks import SHIP
+torch.set_num_threads({torch.get_num_threads()})
+form = ship_form(SHIP(), torch.float32)
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 2**10
+with torch.inference_mode():
+    form(*torch.rand(2, 1, 1, 40, 40))
+    before = peak()
+    for _ in range(2):
+        form(*torch.rand(2, 1, 1, {h}, {w}))
+print(peak() - before)
+"""
+    for _ in range(2):  # the first may have to compile, which takes memory, too
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0.7 * said < float(done.stdout) < 1.1 * said
+
+
+@pytest.mark.skipif(not BFLOAT16, reason="this processor does not multiply bfloat16")
+def test_bfloat16_is_close(network):
+    ir, vis = torch.rand(2, 1, 1, 70, 31)
+    expected = exact(network, ir, vis)
+    wide, narrow = (fused(form_of(network, dtype), ir, vis) - expected for dtype in (torch.float32, torch.bfloat16))
+    assert 10 * wide.abs().mean() < narrow.abs().mean() < 0.5 / 255
+
+
+def test_moments_of_parts_are_those_of_the_whole():
+    x = 100 + np.random.default_rng(0).standard_normal((1300, 16), np.float32)
+    parts = []
+    for rows in (x[:600], x[600:601], x[601:]):
+        moments, rooms = loops.moments_for(16)
+        loops.add_moments(rows, moments, rooms)
+        parts.append(moments)
+    n, mean, squares = merged(parts)
+    wide = x.astype(np.float64)
+    np.testing.assert_array_equal(n, 1300)
+    np.testing.assert_allclose(mean, wide.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(squares, ((wide - wide.mean(0)) ** 2).sum(0), rtol=1e-5)
+
+
+def test_a_failure_in_a_band_is_heard_and_memory_comes_back(network, monkeypatch):
+    def fails(*args):
+        raise MemoryError("no room")
+
+    form = form_of(network)
+    pair = torch.rand(2, 1, 1, 9, 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(loops, "middle", fails)
+        with pytest.raises(MemoryError, match="no room"):
+            fused(form, *pair)
+    assert fused(form, *pair).isfinite().all()
+
+
+def test_nan_shows(network):
+    ir, vis = torch.rand(2, 1, 1, 9, 9)
+    ir[0, 0, 4, 4] = np.nan
+    assert fused(form_of(network), ir, vis).isnan().any()

@@ -1,0 +1,75 @@
+"""Convolutions with fewer products: every scheme, against float64, with the vector lengths of other processors, too."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("numba")
+from fusion.inference.loops import compiler, winograd
+from fusion.inference.loops.compiler import loop
+from tests.inference.test_loops import KINDS, kind, random  # noqa: F401
+
+if not compiler.USABLE:
+    pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
+
+SCHEMES = ["TWO", "FOUR"]
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_scheme_is_a_convolution(name):
+    scheme = getattr(winograd, name)
+    m, n = scheme.results.shape
+    assert n == m + 2
+    taps, pixels = random(3).astype(float), random(n).astype(float)
+    found = scheme.results @ ((scheme.taps @ taps) * (scheme.pixels @ pixels))
+    np.testing.assert_allclose(found, [pixels[i : i + 3] @ taps for i in range(m)], atol=1e-14)
+
+
+def convolved(made, x, layers, c, w):
+    """A whole map (h, w, ...) by the loops of `made`; rings for c channels that are put in in two parts."""
+    h = len(x)
+
+    @loop
+    def run(x, first, second, layer, out):
+        ring = made_ring(layer, w, c)
+        for r in range(h + 1):
+            enter(first[min(r, h - 1)], w, ring, r, h)
+            enter(second[min(r, h - 1)], w, ring, r, h, first.shape[2] // 8)
+            if r > 0:
+                convolve(ring, r - 1, layer, out[r - 1])
+
+    made_ring, enter, convolve = made.winograd.ring_for, made.winograd.enter, made.winograd.convolve
+    out = np.full((h, *made.winograd.row_for(w, len(layers[1])).shape), np.nan, np.float32)
+    run(x, np.ascontiguousarray(x[..., :8]), np.ascontiguousarray(x[..., 8:]), layers, out)
+    return out[:, :w]
+
+
+# Widths around whole tiles of either scheme, and fewer than are summed at once; 24 results fill a vector in part.
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (2, 8), (2, 13), (3, 30)])
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("bfloat16", KINDS)
+def test_convolution(kind, name, bfloat16, size):  # noqa: F811
+    if bfloat16 and kind.compiler.LANES != compiler.LANES:
+        pytest.skip("bfloat16 is AVX-512's")
+    x, weight, bias = random(*size, 24), random(24, 24, 3, 3), random(24)
+    layer = kind.winograd.layer(weight, bias, 0.1, getattr(kind.winograd, name), bfloat16)
+    found = convolved(kind, x, layer, 24, size[1])
+    wide = (torch.from_numpy(v).double() for v in (x.transpose(2, 0, 1)[None], weight, bias))
+    expected = F.leaky_relu(F.conv2d(*wide, padding=1), 0.1)[0].permute(1, 2, 0).numpy()
+    atol = {"TWO": 2e-5, "FOUR": 8e-5}[name]  # of values up to 50; measured 1.3e-5 and 4e-5
+    if bfloat16:
+        atol = {"TWO": 0.4, "FOUR": 1.5}[name]  # factors of 8 bits; measured 0.25 and 0.9
+    np.testing.assert_allclose(found[..., :24], expected, atol=atol)
+    assert not found[..., 24:].any()
+
+
+def test_nan_stays():
+    x = random(3, 9, 24)
+    x[1, 4, 0] = np.nan
+    layer = winograd.layer(random(16, 24, 3, 3), None, 0.0)
+    assert np.isnan(convolved(SimpleNamespace(winograd=winograd), x, layer, 24, 9)[1, 4]).all()
