@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion.inference import bands
-from fusion.inference.bands import room
+from fusion.inference.bands import Spare
 from fusion.inference.cddfuse_blocks import Block, InStrips, Node, Nodes
 from fusion.inference.strips import LEAST_ROWS, Window, convolve_whole, kernel, matrix, rows_of, strips
 
@@ -63,13 +63,14 @@ class CDDFuseStream(nn.Module):
         for module in self.modules():
             for name in module.__dict__.get("narrow", ()):
                 setattr(module, name, getattr(module, name).to(dtype))
-        self.dtype = dtype
+        self.dtype, self.spare = dtype, Spare()
 
     def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""
-        way, storage = self.plan(*ir.shape[-2:], ir.device.type)
-        with torch.inference_mode():
-            return torch.stack([self.one(i, v, way, storage) for i, v in zip(ir, vis, strict=True)])
+        (h, w), device = ir.shape[-2:], ir.device
+        way, storage = self.plan(h, w, device.type)
+        with torch.inference_mode(), self.spare.room((2, h, w, self.embed.shape[0]), storage, device) as maps:
+            return torch.stack([self.one(i, v, way, maps) for i, v in zip(ir, vis, strict=True)])
 
     def plan(self, h: int, w: int, device: str) -> tuple[InStrips | InBands, torch.dtype]:
         """How to pass over a picture and in which type to store features, within `max_memory`; ValueError where
@@ -112,9 +113,8 @@ class CDDFuseStream(nn.Module):
         rooms = way.memory(h, w, c, len(self.detail))
         return h * w * (way.MAPS * c * storage.itemsize + 4 * IMAGE_PLANES) + rooms
 
-    def one(self, ir: Tensor, vis: Tensor, way: InStrips | InBands, storage: torch.dtype) -> Tensor:
-        """(1, h, w) each -> (1, h, w)."""
-        maps = room((2, *vis.shape[1:], self.embed.shape[0]), storage, vis.device)
+    def one(self, ir: Tensor, vis: Tensor, way: InStrips | InBands, maps: Tensor) -> Tensor:
+        """(1, h, w) each -> (1, h, w). maps: room for two maps of features, (2, h, w, c)."""
         for image, features in zip((vis, ir), maps, strict=True):
             self.share(image, features, way)
         way.encode(self.base, self.detail, maps)

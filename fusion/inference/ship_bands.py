@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion.inference.bands import array, over_bands, room
+from fusion.inference.bands import Spare, array, over_bands
 from fusion.inference.loops import ship as loops
 from fusion.inference.loops.compiler import LANES, USABLE
+from fusion.inference.loops.sums import merge
 from fusion.inference.loops.winograd import GROUP, whole
 from fusion.inference.ship_layers import Dense, ShipLayers, padded, wide
-
-KEPT = 2**30
-"""Bytes of maps that wait for the next picture: 1.3 megapixels of the published network."""
 
 
 class ShipInBands:
@@ -33,18 +31,15 @@ class ShipInBands:
 
     def __init__(self, network: nn.Module, *, bears: Callable[[str], object], bfloat16: bool):
         self.layers = ShipLayers(network, bears=bears, bfloat16=bfloat16)
+        self.spare = Spare()
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""
-        # The last picture's memory, if it had the same size and no other thread is using it.
-        maps = self.__dict__.pop("maps", None)
-        if maps is None or maps.size != ir.shape[-2:]:
-            maps = Maps(*ir.shape[-2:], *self.layers.widths)
-        try:
+        h, w = ir.shape[-2:]
+        numbers = Maps.channels(*self.layers.widths) * h * w
+        with self.spare.room((numbers,), torch.float32, ir.device) as memory:
+            maps = Maps(memory, h, w, *self.layers.widths)
             return torch.stack([self.one(i, v, maps) for i, v in zip(ir[:, 0].float(), vis[:, 0].float(), strict=True)])
-        finally:
-            if maps.bytes <= KEPT:
-                self.maps = maps
 
     def memory(self, h: int, w: int) -> int:
         """Bytes that stand at once."""
@@ -96,14 +91,11 @@ class ShipInBands:
 class Maps:
     """The feature maps of a picture, (h, w, channels) each, in one piece of memory.
 
-    c: features of an image; half: of one half of the last coupling; growth: of a dense block's units; n: interactions.
+    memory: numbers, as many as `channels` says for a pixel. c: features of an image; half: of one half of the last
+    coupling; growth: of a dense block's units; n: interactions.
     """
 
-    def __init__(self, h: int, w: int, c: int, half: int, growth: int, n: int):
-        self.size = torch.Size((h, w))
-        memory = room((self.channels(c, half, growth, n) * h * w,), torch.float32, torch.device("cpu"))
-        self.bytes = memory.nbytes
-
+    def __init__(self, memory: Tensor, h: int, w: int, c: int, half: int, growth: int, n: int):
         def after(others: int, channels: int) -> Tensor:
             return memory[others * h * w : (others + channels) * h * w].view(h, w, channels)
 
@@ -173,5 +165,5 @@ def merged(parts: list[np.ndarray]) -> np.ndarray:
     """Moments of the whole picture from those of its bands."""
     total = np.zeros_like(parts[0])
     for n, mean, squares in parts:
-        loops.merge(total, n[0], mean, squares)
+        merge(total, n[0], mean, squares)
     return total

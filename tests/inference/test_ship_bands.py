@@ -11,8 +11,9 @@ import pytest
 import torch
 
 pytest.importorskip("numba")
-from fusion.inference import bands, ship_bands
+from fusion.inference import bands
 from fusion.inference.loops import ship as loops
+from fusion.inference.loops import sums
 from fusion.inference.loops.compiler import BFLOAT16
 from fusion.inference.ship import ShipForm, ship_form
 from fusion.inference.ship_bands import ShipInBands, merged
@@ -79,14 +80,8 @@ def test_bands_leave_no_seams(network, monkeypatch, threads, n, least):
 
 
 def test_memory_is_used_again_and_never_twice_at_once(network, monkeypatch):
-    made = []
-
-    class Counted(ship_bands.Maps):
-        def __init__(self, *args):
-            made.append(args)
-            super().__init__(*args)
-
-    monkeypatch.setattr(ship_bands, "Maps", Counted)
+    made, room = [], bands.room
+    monkeypatch.setattr(bands, "room", lambda *args: made.append(args) or room(*args))
     form = form_of(network)
     pairs = torch.rand(6, 2, 1, 1, 40, 30)
     alone = [fused(form, *pair) for pair in pairs]
@@ -102,12 +97,12 @@ def test_memory_is_used_again_and_never_twice_at_once(network, monkeypatch):
 def test_much_memory_is_not_kept(network, monkeypatch):
     form = form_of(network)
     pair = torch.rand(2, 1, 1, 16, 16)
-    monkeypatch.setattr(ship_bands, "KEPT", 1000)
+    monkeypatch.setattr(bands, "KEPT", 1000)
     fused(form, *pair)
-    assert not hasattr(form, "maps")
+    assert not form.spare.kept
     monkeypatch.undo()
     fused(form, *pair)
-    assert hasattr(form, "maps")
+    assert form.spare.kept
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -146,8 +141,8 @@ def test_moments_of_parts_are_those_of_the_whole():
     x = 100 + np.random.default_rng(0).standard_normal((1300, 16), np.float32)
     parts = []
     for rows in (x[:600], x[600:601], x[601:]):
-        moments, rooms = loops.moments_for(16)
-        loops.add_moments(rows, moments, rooms)
+        moments, rooms = sums.moments_for(16)
+        sums.add_moments(rows, moments, rooms)
         parts.append(moments)
     n, mean, squares = merged(parts)
     wide = x.astype(np.float64)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion.inference.loops.compiler import LANES, ZERO, f32, loop
+from fusion.inference.loops.compiler import LANES, f32, loop
 from fusion.inference.loops.depth_wise import depth_wise, depth_wise_both, depth_wise_relu6, gate_pairs, gated
 from fusion.inference.loops.products import dot
 from fusion.inference.loops.registers import product_in_registers
 from fusion.inference.loops.rows import add, add_bias, clear, convert, norm, row
 from fusion.inference.loops.scalars import exp, narrowed, operand, relu6
+from fusion.inference.loops.sums import CHUNK, add_squares
 from fusion.inference.loops.winograd import convolve, enter, ring_for, row_for
 
 BLOCK = 16
@@ -25,10 +26,6 @@ block = product_in_registers(4, BLOCK // LANES, transposed=True)
 def expand(x, weight, ring, r):
     """Write the product to row r of a ring, between its two columns of border."""
     dot(x, weight, ring[r % 3, 1 : len(x) + 1])
-
-
-CHUNK = 512
-"""Pixels that are summed in float32; such sums are added up in float64."""
 
 
 @loop
@@ -45,17 +42,6 @@ def gather(q, k, sums, blocks, squares):
                     blocks[n, i, j] += sums[i, j]
         add_squares(some_q, sums.reshape(-1)[:c], squares[0])
         add_squares(some_k, sums.reshape(-1)[:c], squares[1])
-
-
-@loop
-def add_squares(x, sums, squares):
-    w, c = x.shape
-    sums[:] = ZERO
-    for i in range(w):
-        for k in range(c):
-            sums[k] += x[i, k] * x[i, k]
-    for k in range(c):
-        squares[k] += sums[k]
 
 
 @loop

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +43,18 @@ class Kept(FunctionCache):
 
     def _index_key(self, sig, codegen):
         return MADE_OF, super()._index_key(sig, codegen)
+
+    def load_overload(self, sig, target_context):
+        found = super().load_overload(sig, target_context)
+        if found is None:
+            announce()
+        return found
+
+
+@functools.cache
+def announce() -> None:
+    """Say, once, why nothing seems to happen."""
+    warnings.warn("compiling loops for this processor: about half a minute, the first time only", stacklevel=2)
 
 
 def loop(function: Callable) -> Callable:

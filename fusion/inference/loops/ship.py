@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion.inference.loops.compiler import ONE, ZERO, f32, inlined, loop
+from fusion.inference.loops.compiler import ONE, f32, inlined, loop
 from fusion.inference.loops.products import dot
 from fusion.inference.loops.rows import add, add_bias, convert, norm
 from fusion.inference.loops.scalars import exp
+from fusion.inference.loops.sums import add_moments, moments_for, sum_row
 from fusion.inference.loops.winograd import GROUP, convolve, enter, ring_for, row_for
 
 CLAMP, TWO = f32(0.8), f32(2)
@@ -79,46 +80,6 @@ def pixels_of(planes, r, out):
     for k in range(c):
         for i in range(w):
             out[i, k] = planes[k, r, i]
-
-
-CHUNK = 512
-"""Pixels that are summed in float32; such sums are added up in float64."""
-
-
-@loop
-def add_moments(x, moments, rooms):
-    """Add the pixels of x (w, c) to moments (3, c): number, mean, squared deviations from the mean (Chan et al.)."""
-    w, c = x.shape
-    sums, mean, squares = rooms
-    for start in range(0, w, CHUNK):
-        n = min(CHUNK, w - start)
-        sums[:] = ZERO
-        squares[:] = ZERO
-        for i in range(start + 1, start + n):
-            for k in range(c):
-                sums[k] += x[i, k] - x[start, k]  # small numbers, where the mean is not
-        for k in range(c):
-            mean[k] = x[start, k] + sums[k] / f32(n)
-        for i in range(start, start + n):
-            for k in range(c):
-                squares[k] += (x[i, k] - mean[k]) * (x[i, k] - mean[k])
-        merge(moments, float(n), mean, squares)
-
-
-@loop
-def merge(moments, n, mean, squares):
-    """Add n pixels with that mean."""
-    for k in range(len(mean)):
-        before, total = moments[0, k], moments[0, k] + n
-        away = mean[k] - moments[1, k]
-        moments[0, k] = total
-        moments[1, k] += away * n / total
-        moments[2, k] += squares[k] + away * away * before * n / total
-
-
-@loop
-def moments_for(c):
-    return np.zeros((3, c), np.float64), (np.empty(c, f32), np.empty(c, f32), np.empty(c, f32))
 
 
 # --- Convolutions one after the other ---
@@ -370,19 +331,6 @@ def pooled(a, b, x, shift, layer):
                         taps[i, 1, k] += total[k]
                         taps[i, 2, k] += total[k] - y[0, k]
     return taps
-
-
-@loop
-def sum_row(x, total, sums):
-    w, c = x.shape
-    total[:] = 0
-    for start in range(0, w, CHUNK):
-        sums[:] = ZERO
-        for i in range(start, min(start + CHUNK, w)):
-            for k in range(c):
-                sums[k] += x[i, k]
-        for k in range(c):
-            total[k] += sums[k]
 
 
 @loop
