@@ -18,6 +18,7 @@ import os
 import statistics
 import sys
 import time
+import warnings
 from collections import deque
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
@@ -38,6 +39,7 @@ from fusion.registry import UnknownName
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    warnings.showwarning = lambda message, *_: tqdm.write(str(message), file=sys.stderr)
     try:
         try:
             options = config.load(args.opt, args.overrides, TestOptions)

@@ -5,9 +5,11 @@ Where numba is not installed there are none, and `strips.py` does the work.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,11 +40,16 @@ def bands_of(h: int, threads: int, reach: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(h * i // n for i in range(n + 1)))
 
 
+@functools.cache
+def pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Made once, as a picture passes through some fifty times. A process that was forked does not have its threads."""
+    return ThreadPoolExecutor(threads)
+
+
 def over_bands(loop: Callable, h: int, *args, threads: int, reach: int = 1) -> list:
     """loop(a, b, *args) for the rows [a, b) of every band of h rows; reach: rows above and below that a band passes
     through, too."""
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda band: loop(*band, *args), bands_of(h, threads, reach)))
+    return list(pool(threads, os.getpid()).map(lambda band: loop(*band, *args), bands_of(h, threads, reach)))
 
 
 def in_bands(loop: Callable, x: np.ndarray, *args, threads: int, reach: int = 1) -> list:

@@ -128,6 +128,16 @@ def edge(x, w, r, h, a, b, reach, layers, rooms):
     return rows[3]
 
 
+@loop
+def convolve_to(ring, r, layer, room, out):
+    """Row r of a convolution to out (w, m), by way of the room of a `row_for` where w is no whole number of tiles."""
+    if len(room) == len(out):
+        convolve(ring, r, layer, out)
+    else:
+        convolve(ring, r, layer, room)
+        convert(room[: len(out)], out)
+
+
 # --- Passes ---
 
 
@@ -204,14 +214,12 @@ def channel(a, b, x, layers, seconds, out, out_too):
     """Five convolutions one after the other and two of what comes out: x (h, w, 2 c) -> c channels each."""
     h, w, c = x.shape
     rooms, ring = chain_rooms(layers, w, c), ring_for(seconds[0], w, c)
-    one, two = row_for(w, out.shape[2]), row_for(w, out.shape[2])
+    room = row_for(w, out.shape[2])
     for r in range(max(0, a - 6), b + 6):
         enter(chain(row_of(x, r), w, r, h, a, b, 1, layers, rooms), w, ring, r - 5, h)
         if r - 6 >= a:
-            convolve(ring, r - 6, seconds[0], one)
-            convolve(ring, r - 6, seconds[1], two)
-            convert(one[:w], out[r - 6])
-            convert(two[:w], out_too[r - 6])
+            convolve_to(ring, r - 6, seconds[0], room, out[r - 6])
+            convolve_to(ring, r - 6, seconds[1], room, out_too[r - 6])
 
 
 @loop
@@ -223,8 +231,7 @@ def begin(a, b, x, c, layer, out):
     for r in range(max(0, a - 1), b + 1):
         enter(row_of(x, r), w, ring, r, h)
         if r - 1 >= a:
-            convolve(ring, r - 1, layer, y)
-            convert(y[:w], out[r - 1])
+            convolve_to(ring, r - 1, layer, y, out[r - 1])
             add_moments(out[r - 1], moments, rooms)
     return moments
 
@@ -265,8 +272,7 @@ def middle(a, b, x, y, unit, layer, out, next_y):
             convert(done[:w], out[r - 1])
         enter(done, w, ring, r - 1, h)
         if r - 2 >= a:
-            convolve(ring, r - 2, layer, z)
-            convert(z[:w], next_y[r - 2])
+            convolve_to(ring, r - 2, layer, z, next_y[r - 2])
             add_moments(next_y[r - 2], moments, moment_rooms)
     return moments
 
