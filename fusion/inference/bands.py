@@ -11,8 +11,8 @@ import math
 import mmap
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -49,7 +49,12 @@ def pool(threads: int, process: int) -> ThreadPoolExecutor:
 def over_bands(loop: Callable, h: int, *args, threads: int, reach: int = 1) -> list:
     """loop(a, b, *args) for the rows [a, b) of every band of h rows; reach: rows above and below that a band passes
     through, too."""
-    return list(pool(threads, os.getpid()).map(lambda band: loop(*band, *args), bands_of(h, threads, reach)))
+    workers = pool(threads, os.getpid())
+    bands = [workers.submit(loop, a, b, *args) for a, b in bands_of(h, threads, reach)]
+    try:
+        return [band.result() for band in bands]
+    finally:
+        wait(bands)  # after a failure or Ctrl-C, too: nobody writes to memory that others may get
 
 
 def in_bands(loop: Callable, x: np.ndarray, *args, threads: int, reach: int = 1) -> list:
@@ -103,6 +108,6 @@ def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Te
     # 0.20 s a GiB to begin with, 0.07 s in large pages; shared memory, which is the default, 0.32 s.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, **private)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    with suppress(AttributeError, OSError):  # a system without them
         memory.madvise(mmap.MADV_HUGEPAGE)
     return torch.frombuffer(memory, dtype=dtype).view(shape)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -162,6 +164,21 @@ def test_a_failure_in_a_band_is_heard_and_memory_comes_back(network, monkeypatch
         with pytest.raises(MemoryError, match="no room"):
             fused(form, *pair)
     assert fused(form, *pair).isfinite().all()
+
+
+def test_a_failure_waits_for_the_other_bands():
+    """Whoever gets the memory next must not be written over."""
+    finished = threading.Event()
+
+    def loop(a, b):
+        if a == 0:
+            raise MemoryError("no room")
+        time.sleep(0.3)
+        finished.set()
+
+    with pytest.raises(MemoryError, match="no room"):
+        bands.over_bands(loop, 100, threads=2, reach=2)
+    assert finished.is_set()
 
 
 def test_nan_shows(network):
