@@ -124,16 +124,15 @@ class ShipLayers:
             mean = mixer(mean).softmax(dim=1)
             weights.append(wide(mean).flatten())
         grade = self.grade(channel.refreshes)
-        layers, before = [], weights[0]
+        kernels, before = [], weights[0]
         for (first, _, second), after in zip(channel.refreshes, weights[1:], strict=True):
-            layers.append(layer(wide(first.weight) * before[:, None, None], wide(first.bias), RELU, *grade))
-            kernel, bias = wide(second.weight) * after[:, None, None, None], wide(second.bias) * after
-            layers.append(layer(kernel, bias, LINEAR, *grade))
+            kernels.append((wide(first.weight) * before[:, None, None], wide(first.bias), RELU))
+            kernels.append((wide(second.weight) * after[:, None, None, None], wide(second.bias) * after, LINEAR))
             before = np.ones_like(after)
+        kernel, bias, _ = kernels.pop()
         kernel, bias = np.tensordot(channel.matrix, kernel, 1), channel.matrix @ bias
-        c = self.c
-        halves = tuple(layer(kernel[part], bias[part], LINEAR, *grade) for part in (slice(c), slice(c, None)))
-        return tuple(layers[:-1]), halves
+        halves = zip(np.split(kernel, 2), np.split(bias, 2), strict=True)
+        return tuple(layer(*k, *grade) for k in kernels), tuple(layer(*half, LINEAR, *grade) for half in halves)
 
 
 def wide(x: Tensor | None) -> np.ndarray | None:

@@ -35,7 +35,7 @@ def convolved(made, x, layers, c, w):
     h = len(x)
 
     @loop
-    def run(x, first, second, layer, out):
+    def run(first, second, layer, out):
         ring = made_ring(layer, w, c)
         for r in range(h + 1):
             enter(first[min(r, h - 1)], w, ring, r, h)
@@ -45,7 +45,7 @@ def convolved(made, x, layers, c, w):
 
     made_ring, enter, convolve = made.winograd.ring_for, made.winograd.enter, made.winograd.convolve
     out = np.full((h, *made.winograd.row_for(w, len(layers[1])).shape), np.nan, np.float32)
-    run(x, np.ascontiguousarray(x[..., :8]), np.ascontiguousarray(x[..., 8:]), layers, out)
+    run(np.ascontiguousarray(x[..., :8]), np.ascontiguousarray(x[..., 8:]), layers, out)
     return out[:, :w]
 
 
