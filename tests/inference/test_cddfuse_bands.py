@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import numpy as np
@@ -17,6 +16,7 @@ from fusion.inference.cddfuse_blocks import InStrips
 from fusion.inference.loops import cddfuse as loops
 from fusion.inference.loops.compiler import BFLOAT16
 from fusion.networks import CDDFuse
+from tests.inference.peak import growth
 from tests.inference.test_cddfuse_stream import exact, perturbed
 
 if not InBands.can(64, 8):
@@ -109,22 +109,13 @@ def test_memory_is_what_it_says(network):
     up."""
     h, w = 70, 6000
     said = CDDFuseStream(network).memory(h, w, InBands(2)) / 2**20
-    script = f"""
-import re, torch
+    setup = """
 from fusion.inference.cddfuse import CDDFuseStream
 from fusion.networks import CDDFuse
 torch.set_num_threads(2)
 form = CDDFuseStream(CDDFuse(blocks=1))
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 2**10
-form(*torch.rand(2, 1, 1, 40, 40))
-before = peak()
-for _ in range(2):
-    form(*torch.rand(2, 1, 1, {h}, {w}))
-print(peak() - before)
 """
-    for _ in range(2):  # the first may have to compile, which takes memory, too
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 0.5 * said < float(done.stdout) < 1.1 * said
+    assert 0.5 * said < growth(setup, h, w) < 1.1 * said
 
 
 def test_other_widths_are_left_to_the_strips():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from fusion.inference.loops.compiler import BFLOAT16
 from fusion.inference.ship import ShipForm, ship_form
 from fusion.inference.ship_bands import ShipInBands, merged
 from fusion.networks import SHIP
+from tests.inference.peak import growth
 from tests.inference.test_ship_form import exact, perturbed
 
 if not ShipInBands.can(SHIP()):
@@ -112,23 +112,13 @@ def test_memory_is_what_it_says():
     """The process's own peak; two runs, that nothing piles up."""
     h, w = 400, 1500
     said = ship_form(SHIP(), torch.float32).memory(h, w) / 2**20
-    script = f"""
-import re, torch
+    setup = f"""
 from fusion.inference.ship import ship_form
 from fusion.networks import SHIP
 torch.set_num_threads({torch.get_num_threads()})
 form = ship_form(SHIP(), torch.float32)
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 2**10
-with torch.inference_mode():
-    form(*torch.rand(2, 1, 1, 40, 40))
-    before = peak()
-    for _ in range(2):
-        form(*torch.rand(2, 1, 1, {h}, {w}))
-print(peak() - before)
 """
-    for _ in range(2):  # the first may have to compile, which takes memory, too
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 0.7 * said < float(done.stdout) < 1.1 * said
+    assert 0.7 * said < growth(setup, h, w) < 1.1 * said
 
 
 @pytest.mark.skipif(not BFLOAT16, reason="this processor does not multiply bfloat16")
