@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from fusion import layers
-from fusion.networks.cddfuse import ChannelAttention, PairedFeedForward
+from fusion.networks.learned.cddfuse import ChannelAttention, PairedFeedForward
 
 
 @pytest.fixture(autouse=True)

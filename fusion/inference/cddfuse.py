@@ -1,6 +1,6 @@
 """CDDFuse for pictures of any size: exact, in bands or strips of rows, two or three feature maps in memory.
 
-The same function as `fusion/networks/cddfuse.py`; what is arranged differently is said in `cddfuse_blocks.py`.
+The same function as `fusion/networks/learned/cddfuse.py`; what is arranged differently is said in `cddfuse_blocks.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def fewer(most: int, least: int) -> list[int]:
 class CDDFuseStream(nn.Module):
     """The whole network.
 
-    network: a `fusion.networks.cddfuse.CDDFuse`, whose weights are copied.
+    network: a `fusion.networks.learned.cddfuse.CDDFuse`, whose weights are copied.
     dtype: of most weights and products; the first, the last and the cheap layers are float32, and sums over the
         picture are wider.
     storage: of the features of the whole picture. None is float32, or `dtype` where only that keeps to `max_memory`.

@@ -1,8 +1,8 @@
 """SHIP without gradients: channels_last throughout, constants multiplied out once, activations in place.
 
-The same function as `fusion/networks/ship.py`. Whole pictures only: the product of two spectra and every mean run
-over the whole picture, so there is no exact way of cutting it (`tiles.py` is the approximate one). The authors'
-program is slow beyond 0.5 megapixels because a map of 16 channels then passes 32 MB, which glibc takes from the system
+The same function as `fusion/networks/learned/ship.py`. Whole pictures only: the product of two spectra and every
+mean run over the whole picture, so there is no exact way of cutting it (`tiles.py` is the approximate one). The
+authors' program is slow beyond 0.5 megapixels because a map of 16 channels then passes 32 MB, which glibc takes from the system
 anew, page by page, for every operator: `fusion.memory.keep_freed_memory` is what cures it.
 """
 
@@ -66,7 +66,7 @@ def pooled_convolution(layer: nn.Conv2d, x: Tensor) -> Tensor:
 class ShipForm(nn.Module):
     """The whole network.
 
-    network: a `fusion.networks.ship.SHIP`, whose weights are copied. dtype: of the parts in `BEARS`.
+    network: a `fusion.networks.learned.ship.SHIP`, whose weights are copied. dtype: of the parts in `BEARS`.
     """
 
     def __init__(self, network: nn.Module, *, dtype: torch.dtype = torch.float32):

@@ -19,8 +19,8 @@ from fusion.inference.ship_layers import Dense, ShipLayers, padded, wide
 class ShipInBands:
     """The whole network.
 
-    network: a `fusion.networks.ship.SHIP`, whose weights are copied. bears: of a part's name, whether its convolutions
-    bear more rounding than others. bfloat16: whether these multiply bfloat16.
+    network: a `fusion.networks.learned.ship.SHIP`, whose weights are copied. bears: of a part's name, whether its
+    convolutions bear more rounding than others. bfloat16: whether these multiply bfloat16.
     """
 
     @staticmethod

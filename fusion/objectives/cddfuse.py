@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusion import losses
-from fusion.networks.cddfuse import CDDFuse
+from fusion.networks.learned.cddfuse import CDDFuse
 from fusion.objectives.base import Batch, Objective, averaged_over_processes
 from fusion.registry import OBJECTIVES
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from fusion import losses
-from fusion.networks.ship import SHIP
+from fusion.networks.learned.ship import SHIP
 from fusion.objectives.base import Batch, Objective
 from fusion.registry import OBJECTIVES, did_you_mean
 

@@ -19,7 +19,7 @@ from kornia.geometry.transform import pyrdown
 from torch import Tensor
 
 from fusion import losses
-from fusion.networks.swift import Swift
+from fusion.networks.learned.swift import Swift
 from fusion.objectives.base import Batch, Objective
 from fusion.registry import OBJECTIVES
 

@@ -114,7 +114,7 @@ def fuse_bases(x: Tensor, y: Tensor, rule: str) -> Tensor:
 
 
 class CPFusion(nn.Module):
-    """levels, decomposition, base, attention, merge: as of `fusion.networks.cpfusion.CPFusion`."""
+    """levels, decomposition, base, attention, merge: as of `fusion.networks.rule_based.cpfusion.CPFusion`."""
 
     def __init__(self, levels=4, decomposition="Laplacian", base="CC+MAX", attention="DSimAM", merge=True):
         super().__init__()

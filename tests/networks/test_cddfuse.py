@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fusion import weights
-from fusion.networks.cddfuse import CDDFuse
+from fusion.networks.learned.cddfuse import CDDFuse
 
 # Float32 rounding; measured 1.3e-6 at most. The published order of the attention's sums is kept (see
 # ChannelAttention), without which the scans, whose background is constant, would differ by 3e-5.

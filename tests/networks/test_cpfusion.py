@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fusion import images, infer
-from fusion.networks.cpfusion import CPFusion, gaussian_blur
+from fusion.networks.rule_based.cpfusion import CPFusion, gaussian_blur
 
 OPTIONS = {
     "levels": (3, 4, 5),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from fusion import build, images, infer
-from fusion.networks.ship import SHIP, CentralDifference, InvertibleConvolution
+from fusion.networks.learned.ship import SHIP, CentralDifference, InvertibleConvolution
 
 QUICK = ("TNO/07", "TNO/19", "RoadScene/FLIR_04722", "RoadScene/FLIR_06993")
 

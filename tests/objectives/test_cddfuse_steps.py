@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion.networks.cddfuse import AUTHORS_PARTS, CDDFuse, _our_key
+from fusion.networks.learned.cddfuse import AUTHORS_PARTS, CDDFuse, _our_key
 from fusion.objectives import CDDFuseFusion, CDDFuseReconstruction
 
 PHASES = {

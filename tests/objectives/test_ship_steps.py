@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fusion.networks import ship
-from fusion.networks.ship import SHIP
+from fusion.networks.learned import ship
+from fusion.networks.learned.ship import SHIP
 from fusion.objectives import SHIPObjective
 
 

@@ -1,0 +1,1 @@
+"""Methods that follow rules and have nothing to learn, one file each."""
