@@ -2,8 +2,8 @@
 
 The same function as `fusion/networks/learned/ship.py`. Whole pictures only: the product of two spectra and every
 mean run over the whole picture, so there is no exact way of cutting it (`tiles.py` is the approximate one). The
-authors' program is slow beyond 0.5 megapixels because a map of 16 channels then passes 32 MB, which glibc takes from the system
-anew, page by page, for every operator: `fusion.memory.keep_freed_memory` is what cures it.
+authors' program is slow beyond 0.5 megapixels because a map of 16 channels then passes 32 MB, which glibc takes from
+the system anew, page by page, for every operator: `fusion.memory.keep_freed_memory` is what cures it.
 """
 
 from __future__ import annotations
