@@ -1,9 +1,11 @@
 """The weights in models/: small, described by their cards, made again by a config, and strangers to every test set."""
 
 import hashlib
+import importlib.util
 import json
 import re
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +19,9 @@ from fusion.options import TrainOptions
 
 NAMES = ("cddfuse_msrs", "ship_msrs", "swift_msrs")
 CONFIGS = {"cddfuse_msrs": "cddfuse_small.yml", "ship_msrs": "ship_short.yml", "swift_msrs": "swift_msrs.yml"}
+HELD_OUT = ("swift_msrs", "swift_medical")  # trained on what scripts/hold_out.py leaves, as the heads of configs say
+LEFT_OUT = "21"  # the patient of MRI_CT's test pictures 21 to 31, who is among the training pairs of MRI_SPECT
+MEDICAL = {f"MRI_{kind}": kind for kind in ("CT", "PET", "SPECT")}
 STRIDE = 100  # of the patches, as the head of cddfuse_small.yml says
 every_name = pytest.mark.parametrize("name", NAMES)
 
@@ -35,7 +40,7 @@ def card(file):
 def test_small_and_its_network_loads(file, name):
     assert file.stat().st_size < 6e6
     stated, _ = weights.stated(file)
-    assert stated == name.removesuffix("_msrs")
+    assert stated == name.split("_")[0]
     network = fusion.load(stated, file)
     assert all(p.isfinite().all() for p in network.parameters())
 
@@ -54,7 +59,7 @@ def test_the_card_says_how_to_make_it_again(root, card, name):
 def test_pictures_are_fused_and_not_one_of_the_sources(root, file, name):
     """On every third sample pair the result has more contrast than the average, is neither source, and goes with the
     brighter of both."""
-    network = fusion.load(name.removesuffix("_msrs"), file)
+    network = fusion.load(name.split("_")[0], file)
     for pair in find_pairs(root / "test_img" / "sample").pairs[::3]:
         fused = fusion.fuse(network, pair.ir, pair.vis, output="gray").astype(float)
         ir, vis = (images.grey_levels(images.read(path)) for path in (pair.ir, pair.vis))
@@ -66,36 +71,88 @@ def test_pictures_are_fused_and_not_one_of_the_sources(root, file, name):
 # --- no test picture was seen in training ---------------------------------------------------------------------------
 
 
+def divided(root, shared, out, name):
+    """OUT/train and OUT/validation, as scripts/hold_out.py makes them for `name`."""
+    spec = importlib.util.spec_from_file_location("hold_out", root / "scripts" / "hold_out.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = shared / "data"
+    if not (data / "medical_train").is_dir():
+        pytest.skip("the training pairs are not all there")
+    if name.endswith("_msrs"):
+        arguments = [str(data / "MSRS" / half) for half in ("train", "train_more")]
+    else:
+        roots = [f"{data / 'medical_train' / kind}:{ir}:MRI" for kind, ir in MEDICAL.items()]
+        arguments = [*roots, "--patients", "--first", "2", "--leave-out", LEFT_OUT]
+    assert module.main([*arguments, "-o", str(out)]) == 0
+    return out
+
+
 @every_name
-def test_the_data_were_msrs_training_pairs_and_nothing_else(shared, card, name, tmp_path):
-    """The card's hash is that of the training half as it lies there."""
-    root = shared / "data" / "MSRS" / "train"
+def test_the_data_were_the_training_pairs_and_nothing_else(root, shared, card, name, tmp_path):
+    """The card's hash is that of the training pairs as they lie there."""
     data, options = card["data"], card["config"]["data"]["options"]
+    source = shared / "data" / "MSRS" / "train"
+    if name in HELD_OUT:
+        source = divided(root, shared, tmp_path / "data", name) / "train"
     if data["name"] == "folder":
-        found = FolderData(root=str(root), mask=options.get("mask", False))
+        found = FolderData(root=str(source), mask=options.get("mask", False))
     else:
         size = patches.Options(128, STRIDE, False, "stacked")
-        patches.write_patches(find_pairs(root).pairs, tmp_path / "p.h5", size, workers=1)
+        patches.write_patches(find_pairs(source).pairs, tmp_path / "p.h5", size, workers=1)
         found = PatchData(path=str(tmp_path / "p.h5"))
     assert len(found) == data["pairs"]
     assert found.data_hash == data["sha256"]
 
 
 SETS = {"TNO": ("ir", "vi"), "RoadScene": ("ir", "vi"), "MSRS/test": ("ir", "vi")}
-SETS |= {f"MRI_{kind}": (kind, "MRI") for kind in ("CT", "PET", "SPECT")}
+SETS |= {name: (kind, "MRI") for name, kind in MEDICAL.items()}
+
+
+def files(pairs):
+    return [path for pair in pairs for path in (pair.ir, pair.vis)]
+
+
+def hashes(pairs):
+    """Of the files, and of the pictures in them, whatever they are stored as."""
+    paths = files(pairs)
+    found = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return found | {hashlib.sha256(images.read(path).tobytes()).hexdigest() for path in paths}
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_training_and_test_sets_share_no_file(shared, name):
-    trained = find_pairs(shared / "data" / "MSRS" / "train").pairs
+def test_training_and_test_sets_share_no_file_and_no_picture(root, shared, name, tmp_path):
+    weights_name = "swift_medical" if name in MEDICAL else "swift_msrs"
+    parts = divided(root, shared, tmp_path / "data", weights_name)
+    trained = [pair for part in ("train", "validation") for pair in find_pairs(parts / part).pairs]
     tested = images.pair_folders(*(shared / "data" / name / side for side in SETS[name])).pairs
-
-    def hashes(pairs):
-        return {hashlib.sha256(path.read_bytes()).hexdigest() for p in pairs for path in (p.ir, p.vis)}
-
     if name == "MSRS/test":
         assert not {p.name for p in trained} & {p.name for p in tested}
     assert not hashes(trained) & hashes(tested)
+
+
+def likeness(scans, others):
+    """The largest correlation of each scan with any of the others, at 64x64."""
+    features = []
+    for paths in (scans, others):
+        planes = [cv2.resize(images.luminance(images.read(p)), (64, 64), interpolation=cv2.INTER_AREA) for p in paths]
+        centred = np.stack([(plane - plane.mean()).ravel() for plane in planes])
+        features.append(centred / np.linalg.norm(centred, axis=1, keepdims=True))
+    return (features[0] @ features[1].T).max(1)
+
+
+@pytest.mark.parametrize("name", MEDICAL)
+def test_no_patient_of_a_medical_test_set_was_trained_on(root, shared, name, tmp_path):
+    """Test pictures have no patient's number, so the scans must tell. Among the training pairs, scans of two patients
+    correlate by 0.90 at most, neighbouring slices of one by 0.93 in the median and every patient's nearest ones by
+    more. Patient 21 would be found: MRI_CT's test set holds eleven of the scans themselves."""
+    tested = sorted((shared / "data" / name / "MRI").iterdir())
+    parts = divided(root, shared, tmp_path / "data", "swift_medical")
+    trained = [pair.vis for part in ("train", "validation") for pair in find_pairs(parts / part).pairs]
+    assert likeness(tested, trained).max() < 0.92
+    if name == "MRI_CT":
+        folder = shared / "data" / "medical_train" / "MRI_SPECT" / "MRI"
+        assert (likeness(tested, sorted(folder.glob(f"{LEFT_OUT}*"))) > 0.999).sum() == 11
 
 
 @pytest.mark.slow

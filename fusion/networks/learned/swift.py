@@ -26,11 +26,12 @@ class Coarse(nn.Module):
 
     DILATIONS = (1, 2, 4)
 
-    def __init__(self, *, width: int, outputs: int):
+    def __init__(self, *, width: int, outputs: int, spread: bool):
         super().__init__()
+        self.spread = spread
         self.embed = nn.Conv2d(8, width, CELL // 2, stride=CELL // 2)
         self.around = nn.ModuleList(nn.Conv2d(width, width, 3, padding=d, dilation=d) for d in self.DILATIONS)
-        self.whole = nn.Linear(width, width)
+        self.whole = nn.Linear(2 * width if spread else width, width)
         self.tone = nn.Linear(width, 2)
         self.project = nn.Conv2d(width, outputs, 1)
         nn.init.zeros_(self.tone.weight)
@@ -41,8 +42,16 @@ class Coarse(nn.Module):
         x = self.embed(pixels).relu_()
         for convolution in self.around:
             x = x + convolution(x).relu_()
-        whole = self.whole(x.mean((2, 3))).relu_()
+        whole = self.whole(self.statistics(x)).relu_()
         return self.project(x + whole[:, :, None, None]), self.tone(whole)[:, :, None, None]
+
+    def statistics(self, x: Tensor) -> Tensor:
+        """(b, c, h, w) -> means of the channels, and with `spread` their standard deviations, (b, c or 2 c)."""
+        mean = x.mean((2, 3))
+        if not self.spread:
+            return mean
+        variance = (x * x).mean((2, 3)) - mean * mean
+        return torch.cat((mean, (variance.relu() + 1e-4).sqrt()), dim=1)
 
 
 class Fine(nn.Module):
@@ -67,11 +76,14 @@ class Fine(nn.Module):
 @NETWORKS.register("swift")
 class Swift(Network):
     """width, depth: channels and inner 3x3 convolutions of the fine scale; coarse_width: channels of the coarse one,
-    of which `around` reach the fine one."""
+    of which `around` reach the fine one. spread: whether the whole picture counts by its contrast too, not by means
+    alone."""
 
-    def __init__(self, *, width: int = 32, depth: int = 1, coarse_width: int = 32, around: int = 8):
+    def __init__(
+        self, *, width: int = 32, depth: int = 1, coarse_width: int = 32, around: int = 8, spread: bool = False
+    ):
         super().__init__()
-        self.coarse = Coarse(width=coarse_width, outputs=around)
+        self.coarse = Coarse(width=coarse_width, outputs=around, spread=spread)
         self.fine = Fine(width=width, depth=depth, around=around)
         self.to(memory_format=torch.channels_last)  # else every convolution would reorder its weights
 
