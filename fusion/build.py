@@ -41,12 +41,10 @@ def network(
             raise ValueError(f"{name} has its weights and options inside, in float32: give none")
         return OnnxNetwork(name)
     cls = NETWORKS[name]
-    stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
-    if stated_name not in (None, name):
-        raise ValueError(f"{weight_file} holds weights of {stated_name}, not of {name}")
     if weight_file and not cls.learned:
         raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
-    all_options = {**cls.task_options.get(task, {}), **stated_options, **(options or {})}
+    stated = weights.options_in(weight_file, name) if weight_file else {}
+    all_options = {**cls.task_options.get(task, {}), **stated, **(options or {})}
     try:
         built = NETWORKS.build(name, all_options)
     except (RuntimeError, ArithmeticError) as error:  # sizes of 0 or less, mostly

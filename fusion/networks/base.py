@@ -7,10 +7,11 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -111,11 +112,48 @@ class Network(nn.Module):
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:
-        """Our state dict from the authors' checkpoint dictionary, as `torch.load` gives it.
+        """Our state dict from the authors' dictionary, out of which `weights.py` has taken wrappers (`params_ema`,
+        `state_dict`, `fuse_net`, ...) and prefixes (`module.`).
 
         Raises ValueError where `checkpoint` is not theirs, saying what was expected.
         """
         raise ValueError(f"{cls.__name__} has no checkpoint format of its authors")
+
+    @classmethod
+    def sizes(cls, state: dict[str, Tensor]) -> dict[str, Any]:
+        """Constructor options that the shapes in `state`, one of our state dicts, tell; {} where none can vary.
+
+        May raise KeyError, IndexError or ValueError for the state of another method.
+        """
+        return {}
+
+    @classmethod
+    def recognise(cls, checkpoint: dict) -> dict[str, Any] | None:
+        """Constructor options where `checkpoint` holds weights of this method, ours or the authors'; else None.
+
+        Judged by every key and every shape: `sizes` guesses the options, and a network built with them must agree.
+        """
+        for ours in (dict, cls.from_authors):
+            try:
+                state = ours(checkpoint)
+                options = cls.sizes(state)
+                with torch.random.fork_rng(devices=[]):
+                    expected = cls(**options).state_dict()
+            except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError):
+                continue  # what foreign keys and shapes make of it
+            if shapes(state) == shapes(expected):
+                return options
+        return None
+
+
+def shapes(state: dict) -> dict[str, tuple[int, ...] | None]:
+    """Key -> shape, None for what is no tensor."""
+    return {key: tuple(value.shape) if isinstance(value, Tensor) else None for key, value in state.items()}
+
+
+def count(state: dict, pattern: str) -> int:
+    """How many different numbers keys have where `pattern` has its group: `count(state, r"blocks\\.(\\d+)\\.")`."""
+    return len({match[1] for key in state if (match := re.match(pattern, key))})
 
 
 class InferenceForm(Network):
