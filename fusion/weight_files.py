@@ -52,6 +52,12 @@ def read(path: str | Path) -> Contents:
     raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")
 
 
+def is_known(path: str | Path) -> bool:
+    """Whether a reader takes a file, by its first bytes."""
+    path = Path(path)
+    return any(reader.fits(path, start(path)) for reader in READERS)
+
+
 def start(path: Path) -> bytes:
     """The first bytes of a file; of anything else, none."""
     if not path.is_file():
@@ -114,9 +120,10 @@ def _is_torch(path: Path, head: bytes) -> bool:
 
 def _read_torch(path: Path) -> Contents:
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
+        with path.open("rb") as file, warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
             warnings.simplefilter("ignore")  # about pickle protocols, of files that are refused below anyway
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            # The open file: of a path, newer PyTorch looks at the suffix.
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # a damaged file may raise anything: struct.error, IndexError, AssertionError, ...

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fusion import weight_files
+from fusion import places, weight_files
 from fusion.images import atomic_path
 from fusion.networks.base import Network, shapes
 from fusion.registry import NETWORKS
@@ -41,37 +41,39 @@ def save(path: str | Path, network: Network, *, name: str, options: dict[str, An
 # --- which file -----------------------------------------------------------------------------------------------------
 
 
-def folder() -> Path:
-    """Where the weights lie that come with this project: beside this file in an installed package, else `models/`."""
-    installed = Path(__file__).parent / "pretrained"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "models"
-
-
 def shipped(name: str, task: str = "") -> Path | None:
     """The file that comes with the project for a network and a task; None where there is none."""
-    tasks = ["medical", "msrs"] if task == "medical" else ["msrs"]
-    files = (folder() / f"{name}_{suffix}.safetensors" for suffix in tasks)
+    suffixes = ("medical", "msrs") if task == "medical" else ("msrs",)
+    files = (places.models() / f"{name}_{suffix}.safetensors" for suffix in suffixes)
     return next((file for file in files if file.is_file()), None)
 
 
 def chosen(name: str | None, weights: str | Path | None = None, task: str = "") -> tuple[str, Path | None]:
-    """(network, weight file or None) that a user means by a name, weights, or both; what every program asks.
+    """(network, weight file or None) that a user means by a name, weights, or both; every program asks here.
 
-    weights: a file; None, the file that is shipped for `name`; `none`, the untrained network.
-    Raises UnknownName; ValueError for a file of another or of no known network; FileNotFoundError where a learned
-    network has no shipped weights, or a file is not there.
+    name: a registered network or an ONNX file, which has its weights inside; a weight file does for both.
+    weights: a file; `none`, the untrained network; None, what is shipped for `name` and `task`.
+    Raises UnknownName; ValueError for a file of another or of no known network; FileNotFoundError where a file is not
+    there, or where nothing is shipped for a learned network.
     """
+    if name is not None and name not in NETWORKS:
+        if weight_files.is_onnx(name) or (str(name).endswith(".onnx") and not weight_files.is_known(name)):
+            return str(name), weights if weights is None else Path(weights)
+        if weights is None and Path(name).is_file():
+            name, weights = None, name
     if weights is not None and str(weights) != NONE:
+        if name is None and weight_files.is_onnx(weights):
+            return str(weights), None
         return name or identify(weights)[0], Path(weights)
     if name is None:
-        raise ValueError("name a network, or the file with its weights")
-    if str(weights) == NONE or not NETWORKS[name].learned:
+        raise ValueError("expected a network's name, or a file with its weights")
+    if weights is not None or not NETWORKS[name].learned:
         return name, None
     if file := shipped(name, task):
         return name, file
     raise FileNotFoundError(
-        f"no weights of {name} are in {folder()}: name a file (README, Weights), or weights='none' for the untrained "
-        "network"
+        f"no weights of {name} come with this project: name their file (README, Weights), or train them; "
+        "weights 'none' gives the untrained network"
     )
 
 

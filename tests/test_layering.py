@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (0, "registry config options images layers losses memory report networks.base data.sampler training.checkpoint"),
-    (0, "weight_files page page.* latex inference inference.*"),
+    (0, "places weight_files page page.* latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),

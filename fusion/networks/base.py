@@ -8,6 +8,7 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -73,8 +74,27 @@ class Network(nn.Module):
     max_memory: int | None = None
     """How pictures are fused, where nobody says otherwise; `fusion.load` sets both."""
 
+    has_weights: bool = False
+    """Whether a state was loaded, or training begun."""
+    _has_said_so = False
+
+    def load_state_dict(self, *args, **kwargs):
+        self.has_weights = True
+        return super().load_state_dict(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Network:
+        self.has_weights |= mode
+        return super().train(mode)
+
     def form(self) -> Network:
-        """`fuse_for_inference` with the speed and memory set on this network."""
+        """`fuse_for_inference` with the speed and memory set on this network; says once where it has no weights."""
+        if self.learned and not self.has_weights and not self._has_said_so:
+            self._has_said_so = True
+            warnings.warn(
+                f"{type(self).__name__} was never given weights, its picture means nothing: fusion.load takes the "
+                "shipped ones or a file",
+                stacklevel=3,
+            )
         return self.fuse_for_inference(speed=self.speed, max_memory=self.max_memory)
 
     def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
@@ -162,6 +182,7 @@ class InferenceForm(Network):
     def __init__(self, network: Network, compute: Callable[[Tensor, Tensor], Tensor]):
         super().__init__()
         self.learned, self.convention, self.min_size = network.learned, network.convention, network.min_size
+        self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
         # Says on which device pictures are fused, whether or not `compute` shows its weights.
