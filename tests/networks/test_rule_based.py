@@ -62,7 +62,7 @@ def test_a_picture_fused_with_itself_stays(method, shape):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [*EXACT, *SHARE_THAT_MAY_DIFFER])
 def test_scores_on_tno(method, shared):
-    """The means over 25 pairs that the independent programs give, to the four digits that are known."""
+    """The means over 25 pairs that the independent programs give, to the digits that are known."""
     expected = json.loads((shared / "golden/zoo/classical/scores.json").read_text())["scores"][method.upper()]
     network, chosen, rows = build.network(method), metrics.select("cddfuse", list(expected)), []
     for pair in images.pair_folders(shared / "data/TNO/ir", shared / "data/TNO/vi").pairs:
@@ -70,8 +70,8 @@ def test_scores_on_tno(method, shared):
         fused = infer.fuse(network, ir, vis, output="gray")
         planes = [images.grey_levels(picture) for picture in (fused, ir, vis)]
         rows.append([metric(*planes) for metric in chosen.values()])
-    # Half a unit of the last digit; where single pixels differ by a level, the sixth significant digit moves.
-    tolerance = 2e-3 if method in SHARE_THAT_MAY_DIFFER else 1e-6
+    # They are written with four decimals or six digits; where single pixels differ by a level, the third one moves.
+    tolerance = 2e-3 if method in SHARE_THAT_MAY_DIFFER else 5e-6
     means = dict(zip(chosen, np.mean(rows, axis=0), strict=True))
-    off = {n: (means[n], value) for n, value in expected.items() if abs(means[n] - value) > 6e-5 + tolerance * value}
+    off = {n: (means[n], value) for n, value in expected.items() if abs(means[n] - value) > 5e-5 + tolerance * value}
     assert not off
