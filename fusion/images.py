@@ -7,7 +7,7 @@ else works on float32 in [0, 1]. The luminance is BT.601's: Y = 0.299 R + 0.587 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from fusion.reading import OPENCV_LOG, SUFFIXES, WRITTEN, is_picture, read
+from fusion.reading import OPENCV_LOG, SUFFIXES, WRITTEN, How, holds_picture, is_picture, of_pair, read, set_range
 
-__all__ = ["OPENCV_LOG", "SUFFIXES", "WRITTEN", "is_picture", "read"]
+__all__ = ["OPENCV_LOG", "SUFFIXES", "WRITTEN", "holds_picture", "is_picture", "read"]
 
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # formats that keep 16 bits
 
@@ -100,6 +100,21 @@ def is_coloured(image: np.ndarray) -> bool:
     return image.ndim == 3 and bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())
 
 
+def colourfulness(image: np.ndarray) -> float:
+    """Grey levels between a pixel's greatest and least channel, on average; 0 for (H, W).
+
+    Of a copy at a quarter of the size, because JPEG keeps colour at half the resolution and lets it bleed over edges.
+    Gray pictures saved as JPEG stay below 1, PET and SPECT lie above 10; a coloured mark on a gray slice counts little.
+    """
+    if image.ndim == 2:
+        return 0.0
+    h, w = image.shape[:2]
+    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    image = image.astype(np.float32, copy=False) if image.dtype.kind == "f" else image
+    small = cv2.resize(image, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return float((small.max(2) - small.min(2)).mean()) * 255 / top
+
+
 def check_shape(image: np.ndarray, what: str) -> None:
     """Raise ValueError unless `image` is (H, W) or (H, W, 3)."""
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
@@ -161,6 +176,15 @@ class Pair:
     vis: Path
 
 
+def ranges_of(pairs: Sequence[Pair], how: str | How = "auto") -> tuple[How, How]:
+    """What becomes black and white in all infrared and in all visible pictures of a set (`fusion.reading.ranges`).
+
+    how: `IR` or `IR,VIS`, each `auto`, `full`, `percentile` or LOW..HIGH. Raises ValueError for anything else.
+    """
+    of_ir, of_vis = of_pair(how)
+    return set_range([pair.ir for pair in pairs], of_ir), set_range([pair.vis for pair in pairs], of_vis)
+
+
 @dataclass(frozen=True)
 class Pairing:
     """What two folders have in common, and what they do not."""
@@ -205,5 +229,5 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             raise ValueError(f"{folder} holds {files[path.stem].name} and {path.name}: one picture per name, please")
         files[path.stem] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in SUFFIXES)} files")
+        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in WRITTEN)} files")
     return files

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.reading import headers, ranges, tiff
-from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of
+from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of, stranger
 from fusion.reading.plain import OPENCV_LOG
 from fusion.reading.ranges import How, Range, of_pair, parse
 from fusion.reading.rare import upright
@@ -36,6 +36,7 @@ __all__ = [
     "read",
     "samples",
     "set_range",
+    "stranger",
     "upright",
 ]
 
@@ -100,5 +101,5 @@ def file_size(path: str | Path) -> tuple[int, int]:
             return (found.w, found.h) if found.orientation >= 5 else (found.h, found.w)
     if kind_of(head, path).name == "TIFF":
         return tiff.size(path)
-    h, w = read(path).shape[:2]
+    h, w = samples(path).values.shape[:2]
     return h, w

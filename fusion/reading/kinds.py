@@ -65,7 +65,7 @@ STRANGERS = (
     ("OpenEXR: save it as TIFF", _starts(b"\x76\x2f\x31\x01")),
     ("Radiance HDR: save it as TIFF", _starts(b"#?RADIANCE", b"#?RGBE")),
     ("a Photoshop file: save it as TIFF", _starts(b"8BPS")),
-    ("a video", lambda head, _: head[4:8] == b"ftyp" or head.startswith((b"\x1a\x45\xdf\xa3", b"RIFF"))),
+    ("a video", lambda head, _: head[4:8] == b"ftyp" or head[8:12] == b"AVI " or head[:4] == b"\x1a\x45\xdf\xa3"),
     ("a Git LFS pointer: fetch the file itself (git lfs pull)", _starts(b"version https://git-lfs")),
     ("a web page: the download went wrong", lambda head, _: head.lstrip()[:9].lower() in (b"<!doctype", b"<html>")),
     ("a PDF", _starts(b"%PDF")),
@@ -89,6 +89,14 @@ def kind_of(head: bytes, path: str | Path) -> Kind:
 def is_picture(path: str | Path) -> bool:
     """Whether a file's name says that it is a picture."""
     return Path(path).name.lower().endswith(SUFFIXES)
+
+
+def stranger(path: str | Path) -> str:
+    """What a file is that is no picture read here and no video: in words, or nothing. Raises OSError."""
+    with Path(path).open("rb") as file:
+        head = file.read(HEAD)
+    what = next((text for text, told in STRANGERS if told(head, "")), "")
+    return "" if what.startswith(("a video", "a GIF")) else what
 
 
 def holds_picture(path: str | Path) -> bool:

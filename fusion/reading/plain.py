@@ -5,6 +5,7 @@ simplejpeg gives the very pixels that OpenCV gives, and does what OpenCV cannot:
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import numpy as np
 import simplejpeg
 
 from fusion.reading import flir, headers
-from fusion.reading.samples import Samples, of_type, oriented, without_alpha
+from fusion.reading.samples import Samples, of_type, oriented, truncated, without_alpha
 
 OPENCV_LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and 4 keep getLogLevel and setLogLevel
 END_OF_IMAGE = b"\xff\xd9"
-HARMLESS = ("extraneous bytes", "Unknown Adobe color transform", "JFIF major revision", "not a JFIF")
+HARMLESS = ("Unknown Adobe color transform", "JFIF major revision", "not a JFIF")
 """Complaints of libjpeg about a picture that is whole all the same."""
+STRAY = 64  # bytes that some cameras leave before a marker; more are pixels that a damage has put out of step
 
 
 def opencv(data: bytes, path: str | Path) -> np.ndarray:
@@ -36,10 +38,6 @@ def opencv(data: bytes, path: str | Path) -> np.ndarray:
     if image.ndim == 2:
         return image
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def truncated(path: str | Path, data: bytes) -> ValueError:
-    return ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
 
 
 # --- JPEG -----------------------------------------------------------------------------------------------------------
@@ -77,13 +75,14 @@ def _jpeg_pixels(data: bytes, head: headers.Jpeg, path: str | Path, notes: list)
 
 def _in_spite(reason: str, data: bytes, colours: str, head: headers.Jpeg, path: str | Path, notes: list) -> np.ndarray:
     """A JPEG that libjpeg complains of: read with a note where every block is there, refused where not."""
-    if any(harmless in reason for harmless in HARMLESS):
+    stray = re.search(r"(\d+) extraneous bytes", reason)
+    if (stray and int(stray[1]) <= STRAY) or any(harmless in reason for harmless in HARMLESS):
         notes.append(
             ("jpeg", f"is a slightly damaged JPEG ({reason.removeprefix('Corrupt JPEG data: ')}): read anyway")
         )
         return simplejpeg.decode_jpeg(data, colours, strict=False)
     if "Premature end" not in reason:
-        if "Corrupt" in reason or "premature" in reason:
+        if "Corrupt" in reason:
             reason = reason.removeprefix("Corrupt JPEG data: ")
             raise ValueError(f"{path} is damaged: part of its picture is lost ({reason}); fetch it again")
         raise ValueError(f"{path} cannot be decoded: {' '.join(reason.split())}; fetch it again")

@@ -136,7 +136,7 @@ def decide(extents: Sequence[Extent], how: How, what: str | Path) -> How:
         low, high = np.percentile(np.concatenate([e.some for e in extents]), (1, 99))
         return Range(float(low), float(max(high, low + np.spacing(abs(low) + 1))))
     # One wide picture among narrow ones would lose by their range: then all of them keep theirs.
-    if not deep or not any(e.span is None for e in deep) and not all(map(uses_a_fraction, deep)):
+    if not deep or (not any(e.span is None for e in deep) and not all(map(uses_a_fraction, deep))):
         return "full"
     chosen = _lowest_to_highest(deep)
     _tell(deep, chosen, what)

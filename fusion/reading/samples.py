@@ -95,3 +95,7 @@ def without_alpha(values: np.ndarray, notes: list) -> np.ndarray:
         elif clear.any() and colour[clear].any():
             notes.append(("transparency", "has colours under its transparent pixels, which are read as if opaque"))
     return colour[..., 0] if colour.shape[2] == 1 else colour
+
+
+def truncated(path: str | Path, data: bytes) -> ValueError:
+    return ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")

@@ -7,6 +7,7 @@ palettes, inks, odd numbers of bits, orientation. Fax codecs and old JPEG, which
 from __future__ import annotations
 
 import logging
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import tifffile
 from PIL import Image
 from tifffile import PHOTOMETRIC
 
-from fusion.reading.samples import ORIENTATION, Samples, of_bits, of_type, oriented, without_alpha
+from fusion.reading.samples import ORIENTATION, Samples, of_bits, of_type, oriented, truncated, without_alpha
 
 GRAY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+DECISIVE = {256, 257, 258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339}
+"""Tags that decide what the samples are, Orientation among them."""
 PILLOWS = {2, 3, 4, 6}  # CCITT RLE, G3, G4; JPEG as TIFF 6.0 had it
 
 
@@ -29,14 +32,16 @@ def decode(data: bytes, path: str | Path) -> Samples:
     try:
         with tifffile.TiffFile(BytesIO(data)) as file:
             page = _page(file, notes)
-            _refuse_lost_pieces(page, data, path)
+            _refuse_lost_pieces(file.tiff, page, data, path)
             if page.compression in PILLOWS:
                 return _by_pillow(data, path, notes)
             _refuse_unknown(page, path)
             values = _pixels(page, path)
             image = _meaning(page, values, path, notes)
             return of_type(oriented(image, _tag(page, ORIENTATION, 1)), notes)
-    except (tifffile.TiffFileError, IndexError, KeyError, OSError) as error:
+    except (IndexError, KeyError, struct.error):  # no first page where the header says it is
+        raise truncated(path, data) from None
+    except (tifffile.TiffFileError, OSError) as error:
         raise ValueError(f"{path} cannot be decoded: {_short(error)}; fetch it again") from None
 
 
@@ -72,11 +77,15 @@ def _tag(page, code: int, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
-def _refuse_lost_pieces(page: tifffile.TiffPage, data: bytes, path: str | Path) -> None:
-    """Pieces that lie behind the end of the file; tifffile makes some of them black."""
+def _refuse_lost_pieces(form, page: tifffile.TiffPage, data: bytes, path: str | Path) -> None:
+    """Pieces and tags behind the end of the file; tifffile makes the ones black and does without the others."""
+    (number,) = struct.unpack_from(form.tagnoformat, data, page.offset)
+    at = page.offset + form.tagnosize
+    stated = {struct.unpack_from(form.byteorder + "H", data, at + i * form.tagsize)[0] for i in range(number)}
+    lost = (stated & DECISIVE) - {tag.code for tag in page.tags}
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    if not pieces or any(n == 0 or at + n > len(data) for at, n in pieces):
-        raise ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
+    if lost or not pieces or any(n == 0 or at + n > len(data) for at, n in pieces):
+        raise truncated(path, data)
 
 
 def _refuse_unknown(page: tifffile.TiffPage, path: str | Path) -> None:
