@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ from fusion import images
 from fusion.memory import keep_freed_memory
 from fusion.metrics.base import Metric
 from fusion.metrics.scene import Scene
-from fusion.reading import How
+from fusion.reading import How, once
 from fusion.registry import METRICS
 
 
@@ -113,6 +115,7 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin_process() -> None:
+    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
     cv2.setNumThreads(1)
     keep_freed_memory()

@@ -20,6 +20,7 @@ from fusion.reading.samples import ORIENTATION, Samples, of_bits, of_type, orien
 
 GRAY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+SUB_PAGES = 330  # of camera raw files (DNG, NEF), whose first page is a thumbnail
 DECISIVE = {256, 257, 258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339}
 """Tags that decide what the samples are, Orientation among them."""
 PILLOWS = {2, 3, 4, 6}  # CCITT RLE, G3, G4; JPEG as TIFF 6.0 had it
@@ -69,7 +70,13 @@ def _page(file: tifffile.TiffFile, notes: list) -> tifffile.TiffPage:
     pages = [page for page in (file.pages.get(i) for i in range(len(file.pages))) if not (_tag(page, 254, 0) & 5)]
     if len(pages) > 1:
         notes.append(("pages", f"holds {len(pages)} pages: the first is read; save the page you mean as a file"))
+    if not pages and _has(file.pages.first, SUB_PAGES):
+        raise tifffile.TiffFileError("it holds a thumbnail and a camera's raw data: develop it first")
     return (pages[0] if pages else file.pages.first).aspage()
+
+
+def _has(page, code: int) -> bool:
+    return page.aspage().tags.valueof(code) is not None
 
 
 def _tag(page, code: int, default: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib.util
 import sys
 import warnings
 from pathlib import Path
@@ -246,37 +246,47 @@ def test_one_note_of_a_kind():
     assert shown == ["a.png has x", "a.png has y", "other", "other"]
 
 
-def run(*arguments, root=Path(fusion.__file__).parents[1]) -> subprocess.CompletedProcess:
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run(capsys, root):
+    """A program of this project, in this process; returns its exit status, output and errors."""
+
+    def start(program: str, *arguments) -> tuple[int, str, str]:
+        spec = importlib.util.spec_from_file_location("ranges_program", root / program)
+        module = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(sys.modules, spec.name, module)
+            spec.loader.exec_module(module)
+            status = module.main([str(a) for a in arguments])
+        return status, *capsys.readouterr()
+
+    return start
 
 
-def test_fuse_py_says_it_once_and_shares_the_range(warm, tmp_path):
+def test_fuse_py_says_it_once_and_shares_the_range(run, warm, tmp_path):
     call = ["scripts/fuse.py", warm / "ir", warm / "vi", "--model", "average"]
-    done = run(*call, "-o", tmp_path / "auto")
-    assert done.returncode == 0
-    assert done.stderr.count("note:") == 1
-    assert "of its 16 bits: 7000 becomes black and 8510 white" in done.stderr
+    status, _, errors = run(*call, "-o", tmp_path / "auto")
+    assert (status, errors.count("note:")) == (0, 1)
+    assert "of its 16 bits: 7000 becomes black and 8510 white" in errors
     network = fusion.load("average")
     for i in range(3):
         expected = fusion.fuse(network, stretched(i).astype(np.uint16), scene(96, 128)[..., ::-1].copy(), range="full")
         np.testing.assert_array_equal(images.read(tmp_path / "auto" / f"{i}.png"), expected)
     # Another range is another picture, also where the first one lies.
-    assert "3 fused" in run(*call, "-o", tmp_path / "auto", "--range", "7000..9000").stdout
-    assert "3 were there" in run(*call, "-o", tmp_path / "auto", "--range", "7000..9000").stdout
-    done = run(*call, "-o", tmp_path / "x", "--range", "9000..7000")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "range: expected auto, full, percentile or LOW..HIGH" in done.stderr
+    assert "3 fused" in run(*call, "-o", tmp_path / "auto", "--range", "7000..9000")[1]
+    assert "3 were there" in run(*call, "-o", tmp_path / "auto", "--range", "7000..9000")[1]
+    status, _, errors = run(*call, "-o", tmp_path / "x", "--range", "9000..7000")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "range: expected auto, full, percentile or LOW..HIGH" in errors
 
 
-def test_test_py_fuses_and_scores_in_the_range_of_the_set(warm, tmp_path):
+def test_test_py_fuses_and_scores_in_the_range_of_the_set(run, warm, tmp_path):
     config = tmp_path / "x.yml"
     config.write_text(
         f"out: {tmp_path / 'out'}\nmodels: [{{name: average}}]\n"
         f"datasets: [{{name: warm, root: {warm}, range: '{LOW}..{HIGH}'}}]\nmetrics: {{names: [MI]}}\n"
     )
-    done = run("test.py", "-opt", config)
-    assert done.returncode == 0, done.stderr
+    status, _, errors = run("test.py", "-opt", config)
+    assert status == 0, errors
     for i in range(3):
         fused = tmp_path / "out" / "warm" / "average" / f"{i}.png"
         ir = stretched(i).astype(np.uint16)
@@ -285,6 +295,6 @@ def test_test_py_fuses_and_scores_in_the_range_of_the_set(warm, tmp_path):
         )
         shown = images.read(tmp_path / "out" / "index_files" / "warm" / "ir" / f"{i}.png")
         np.testing.assert_array_equal(shown, np.rint(ir / np.float32(257)))
-    done = run("test.py", "-opt", config, "datasets.0.range=nonsense")
-    assert done.returncode == 2
-    assert "range: expected auto" in done.stderr
+    status, _, errors = run("test.py", "-opt", config, "datasets.0.range=nonsense")
+    assert status == 2
+    assert "range: expected auto" in errors

@@ -163,6 +163,15 @@ def test_a_thumbnail_is_no_page(tmp_path, first):
     assert notes == []
 
 
+def test_a_cameras_raw_file_is_not_read_as_its_thumbnail(tmp_path):
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(scene()[::4, ::4], photometric="rgb", subfiletype=1, subifds=1)
+        writer.write(heat().astype(np.uint16), photometric="cfa")
+    with pytest.raises(ValueError, match=r"x\.tif .*a camera's raw data: develop it first"):
+        read(tmp_path / "x.tif", file.getvalue())
+
+
 NUMBERS = ["int8", "int16", "int32", "uint32", "int64", "float16", "float32", "float64"]
 
 
