@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import warnings
 from pathlib import Path
 
@@ -244,22 +242,6 @@ def test_one_note_of_a_kind():
         show(Note(text.replace("x", "y"), "y"))
         show(UserWarning("other"))
     assert shown == ["a.png has x", "a.png has y", "other", "other"]
-
-
-@pytest.fixture
-def run(capsys, root):
-    """A program of this project, in this process; returns its exit status, output and errors."""
-
-    def start(program: str, *arguments) -> tuple[int, str, str]:
-        spec = importlib.util.spec_from_file_location("ranges_program", root / program)
-        module = importlib.util.module_from_spec(spec)
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setitem(sys.modules, spec.name, module)
-            spec.loader.exec_module(module)
-            status = module.main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return start
 
 
 def test_fuse_py_says_it_once_and_shares_the_range(run, warm, tmp_path):
