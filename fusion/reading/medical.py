@@ -40,7 +40,11 @@ def dicom(data: bytes, path: str | Path) -> Samples:
     if file.PhotometricInterpretation == "MONOCHROME1":
         values = -values.astype(np.float64)
         window = (-window[1], -window[0]) if window else None
-    return Samples(np.ascontiguousarray(values), window)
+    notes = []
+    if window:
+        text = f"is shown in its own window, {window[0]:g} to {window[1]:g}: --range LOW..HIGH sets another"
+        notes.append(("window", text))
+    return Samples(np.ascontiguousarray(values), window, notes)
 
 
 def _coloured(file, values: np.ndarray) -> np.ndarray:

@@ -135,6 +135,9 @@ def decide(extents: Sequence[Extent], how: How, what: str | Path) -> How:
     if how == "percentile":
         low, high = np.percentile(np.concatenate([e.some for e in extents]), (1, 99))
         return Range(float(low), float(max(high, low + np.spacing(abs(low) + 1))))
+    spans = {e.span for e in deep}
+    if len(spans) > 1 and None not in spans:  # DICOM slices, each with a window of its own
+        return Range(min(low for low, _ in spans), max(high for _, high in spans), deep=True)
     # One wide picture among narrow ones would lose by their range: then all of them keep theirs.
     if not deep or (not any(e.span is None for e in deep) and not all(map(uses_a_fraction, deep))):
         return "full"

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 
+from fusion.reading import set_range
 from tests.reading.made import heat, read, scene
 
 
@@ -46,7 +47,17 @@ def test_the_window_decides(tmp_path):
     # PS3.3 C.11.2.1.2: black up to c - 0.5 - (w - 1) / 2, white above c - 0.5 + (w - 1) / 2.
     expected = np.clip((units - (100 - 0.5)) / 400 + 0.5, 0, 1) * 65535
     np.testing.assert_allclose(image, expected, atol=0.51)
-    assert notes == []
+    assert len(notes) == 1
+    assert "x.dcm is shown in its own window, -100.5 to 299.5: --range LOW..HIGH" in notes[0]
+    image, _ = read(tmp_path / "x.dcm", data, "-1080..3000")
+    np.testing.assert_allclose(image, np.clip((units + 1080) / 4080, 0, 1) * 65535, atol=0.51)
+
+
+def test_slices_with_windows_of_their_own_share_one_range(tmp_path):
+    for i in range(2):
+        data = dicom(heat().astype(np.int16) * 4, WindowCenter=100 + 200 * i, WindowWidth=201)
+        (tmp_path / f"{i}.dcm").write_bytes(data)
+    assert set_range(sorted(tmp_path.iterdir())) == (-0.5, 399.5, True)
 
 
 def test_without_a_window_from_lowest_to_highest(tmp_path):
