@@ -33,13 +33,14 @@ from fusion.data.doctor import quick_check
 from fusion.memory import keep_freed_memory
 from fusion.metrics import scoring, significance
 from fusion.options import ModelOptions, TestOptions
+from fusion.reading import once
 from fusion.registry import UnknownName
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_: tqdm.write(str(message), file=sys.stderr)
+    warnings.showwarning = once(lambda text: tqdm.write(text, file=sys.stderr))
     try:
         try:
             options = config.load(args.opt, args.overrides, TestOptions)
@@ -224,7 +225,7 @@ def compare(
                 for line in quick_check(dataset.pairing.pairs, task=task):
                     bar.write(f"{name}: {line}")
             for pair in share.of(dataset.pairing.pairs):
-                scorer = Scorer(dataset.options, pair, options, plan.metrics, journal, work)
+                scorer = Scorer(dataset, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
@@ -275,7 +276,7 @@ class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
     def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
-        self.dataset, self.pair, self.options = dataset, pair, options
+        self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
         self.metrics, self.journal, self.work = chosen, journal, work
         self.sources: tuple | None = None
 
@@ -284,6 +285,8 @@ class Scorer:
         picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
         sources = " ".join(f"{path} {images.stamp(path)}" for path in (self.pair.ir, self.pair.vis))
         key = f"{model_key} {self.dataset.task} {sources}"
+        if self.ranges != ("full", "full"):
+            key += f" {self.ranges}"
         if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
             self.work.queue.append((old, None))
             return
@@ -293,7 +296,7 @@ class Scorer:
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
         record = {**names, "key": key, "picture": images.stamp(picture), "seconds": seconds}
         if self.work.processes is not None:
-            self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis))
+            self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis, self.ranges))
             return
         scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
         record["scores"] = scoring.measured(self.metrics, scene)
@@ -304,7 +307,9 @@ class Scorer:
         """(ir, vis, ir grey levels, vis grey levels)"""
         if self.sources is None:
             try:
-                ir, vis = images.read(self.pair.ir), images.read(self.pair.vis)
+                ir, vis = (
+                    images.read(path, how) for path, how in zip((self.pair.ir, self.pair.vis), self.ranges, strict=True)
+                )
                 infer.check_sizes(ir, vis)
             except (ValueError, OSError) as error:
                 raise PairError(error) from error
@@ -315,7 +320,12 @@ class Scorer:
         """(picture, seconds); reading and writing files is not in the time."""
         try:
             start = time.perf_counter()
-            fused = infer.fuse(network, ir, vis, output=self.options.output, task=self.dataset.task)
+            how = {
+                "output": self.options.output,
+                "task": self.dataset.task,
+                "range": "full",
+            }  # it was read in its range
+            fused = infer.fuse(network, ir, vis, **how)
             return fused, time.perf_counter() - start
         except ValueError as error:
             raise PairError(error) from error
@@ -357,7 +367,8 @@ def write_page(plan: build.Comparison, out: Path) -> None:
         labels = (
             (Path(options.ir).name, Path(options.vis).name) if options.task == "medical" else ("infrared", "visible")
         )
-        page.add_sources(out, options.name, [(p.name, p.ir, p.vis) for p in dataset.pairing.pairs], labels)
+        pairs = [(p.name, p.ir, p.vis) for p in dataset.pairing.pairs]
+        page.add_sources(out, options.name, pairs, labels, dataset.ranges)
     page.write(out)
 
 

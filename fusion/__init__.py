@@ -35,24 +35,30 @@ def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, **
     return build.ready(name, weights, options, task, speed=speed, max_memory=max_memory)
 
 
-def fuse(network, ir, vis, *, output="colour", task="infrared-visible"):
+def fuse(network, ir, vis, *, output="colour", task="infrared-visible", range="auto"):
     """Fuse a pair; returns uint8 (H, W) or (H, W, 3) RGB, the picture `test.py` would save.
 
     output: `colour` (where the visible image has colour) or `gray`.
     task: `medical` takes the colour of the functional image (PET, SPECT), passed as `ir`.
+    range: what becomes black and white, `IR` or `IR,VIS`, each `auto` (8-bit pictures as they are; 16-bit ones that use
+        a fraction of their range, and files of signed counts or degrees, stretched with a warning), `full` (of the
+        type), `percentile`, or LOW..HIGH in the samples' units.
     Raises ValueError for a pair that cannot be fused (two sizes, too small), OSError for a file.
     """
     from fusion import infer
 
-    return infer.fuse(network, ir, vis, output=output, task=task)
+    return infer.fuse(network, ir, vis, output=output, task=task, range=range)
 
 
-def evaluate(fused, ir, vis, profile="cddfuse"):
+def evaluate(fused, ir, vis, profile="cddfuse", *, range="auto"):
     """Every metric of a profile, on the pictures' 8-bit luminance: {name: value}.
 
+    range: what the sources were fused with (see `fuse`); the fused picture counts as it is.
     Raises LookupError for an unknown profile, ValueError for pictures of different or too small sizes.
     """
-    from fusion import images, infer, metrics
+    from fusion import images, infer, metrics, reading
 
-    pictures = (("fused", fused), ("ir", ir), ("vis", vis))
-    return metrics.evaluate(*(images.grey_levels(infer.as_array(p, what)) for what, p in pictures), profile=profile)
+    of_ir, of_vis = reading.of_pair(range)
+    pictures = (("fused", fused, "full"), ("ir", ir, of_ir), ("vis", vis, of_vis))
+    levels = (images.grey_levels(infer.as_array(picture, what, how)) for what, picture, how in pictures)
+    return metrics.evaluate(*levels, profile=profile)

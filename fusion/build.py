@@ -14,10 +14,11 @@ import torch
 import fusion.metrics
 import fusion.networks  # registers the networks
 from fusion import weights
-from fusion.images import Pairing, pair_folders
+from fusion.images import Pairing, pair_folders, ranges_of
 from fusion.networks.base import Network, Speed
 from fusion.onnx_file import OnnxNetwork
 from fusion.options import DatasetOptions, ModelOptions, TestOptions
+from fusion.reading import How
 from fusion.registry import NETWORKS, UnknownName
 from fusion.weight_files import is_onnx
 
@@ -116,6 +117,8 @@ class DataSet:
 
     options: DatasetOptions
     pairing: Pairing
+    ranges: tuple[How, How] = ("auto", "auto")
+    """What becomes black and white in all its infrared and visible pictures."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,8 @@ def _check_model(model: ModelOptions) -> str | None:
 
 def _find(options: DatasetOptions, config: str | Path) -> DataSet:
     try:
-        return DataSet(options, pair_folders(options.root / options.ir, options.root / options.vis))
+        pairing = pair_folders(options.root / options.ir, options.root / options.vis)
+        return DataSet(options, pairing, ranges_of(pairing.pairs, options.range))
     except ValueError as error:
         where = f"{options.root / options.ir} and {options.root / options.vis}"
         raise ValueError(

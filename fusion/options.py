@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from fusion.reading import of_pair
+
 Task = Literal["infrared-visible", "medical"]
 Output = Literal["gray", "colour"]
 
@@ -35,6 +37,14 @@ def _folder_name(name: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
+def _range(text: str) -> str:
+    of_pair(text)
+    return text
+
+
+RangeText = Annotated[str, AfterValidator(_range)]
 
 
 class Options(BaseModel):
@@ -74,6 +84,8 @@ class DatasetOptions(Options):
     vis: str = "vi"
     task: Task = "infrared-visible"
     """`medical`: the colour is the functional image's (PET, SPECT), and networks take the options that suit it."""
+    range: RangeText = "auto"
+    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile or LOW..HIGH; one for the whole set."""
 
 
 class MetricOptions(Options):
