@@ -22,7 +22,7 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) (once; PyTorch is large: some minutes)"
 	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[test,onnx,bench]'
 	@touch $@
 
 demo: $(READY)

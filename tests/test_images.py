@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -394,6 +395,22 @@ def test_luminance_is_bt601():
     )
     gray = noise((30, 40))
     np.testing.assert_array_equal(images.luminance(gray), gray.astype(np.float32) / np.float32(255))
+
+
+# What OpenCV 5.0's COLOR_BGR2GRAY gave, rounded half to even, on a processor with a fused multiply-add.
+LEVELS_OF_TIES = "8969a93ce7638d33915197477e7199834ef7b24681acb897fe121277628fde0e"
+
+
+def test_grey_levels_halfway_between_two_levels_fall_as_the_authors_do():
+    """All 16,782 colours with 299 R + 587 G + 114 B at an odd multiple of 500. The authors call OpenCV's COLOR_BGR2GRAY,
+    whose last bit of float32 decides; COLOR_RGB2GRAY sums in another order and takes 652 of them to the other level."""
+    share = np.array([299, 587, 114])
+    every = np.stack(np.unravel_index(np.arange(2**24, dtype=np.int32), (256,) * 3), axis=-1).astype(np.uint8)
+    ties = every[every @ share.astype(np.int32) % 1000 == 500][None]
+    assert ties.shape == (1, 16782, 3)
+    found = images.grey_levels(ties)
+    assert set((1000 * found - ties.astype(int) @ share).ravel()) == {-500, 500}
+    assert sha256(found.astype(np.uint8)).hexdigest() == LEVELS_OF_TIES
 
 
 def test_grey_levels_are_whole():
