@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, config, images, infer, latex, metrics, page, report
+from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weights
 from fusion.data.doctor import quick_check
 from fusion.memory import keep_freed_memory
 from fusion.metrics import scoring, significance
@@ -179,10 +179,11 @@ class Journal:
             file.write(text)
 
 
-def model_key(model: ModelOptions, options: TestOptions, chosen: dict) -> str:
+def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
-    weights = hashlib.sha256(model.weights.read_bytes()).hexdigest() if model.weights else None
-    parts = [__version__, model.name, model.options, weights, options.output, options.metrics.profile, list(chosen)]
+    file = weights.chosen(model.name, model.weights, task)[1]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file else None
+    parts = [__version__, model.name, model.options, sha256, options.output, options.metrics.profile, list(chosen)]
     if (how := (model.speed, model.max_memory)) != ("exact", None):
         parts.append(how)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -216,7 +217,7 @@ def compare(
         for dataset in plan.datasets:
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
-            keys = {m.row: model_key(m, options, plan.metrics) for m in models}
+            keys = {m.row: model_key(m, options, plan.metrics, task) for m in models}
             networks = {m.row: build.row(m, task).to(device).form() for m in models}
             if share.rank == 0:
                 for line in dataset.pairing.report():

@@ -131,6 +131,9 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
 
 
+_RED, _GREEN, _BLUE = (float(np.float32(share)) for share in (0.299, 0.587, 0.114))
+
+
 def grey_levels(image: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3) RGB, any depth -> (H, W) float64 of whole numbers 0..255, halves rounded to even.
 
@@ -140,7 +143,13 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
         return image.astype(np.float64)
     scaled = image.astype(np.float32) if image.dtype == np.uint8 else to_float(image) * np.float32(255)
     if scaled.ndim == 3:
-        scaled = cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY)
+        # 16,782 colours lie halfway between two levels, and there the last bit of float32 decides. This is the sum of
+        # OpenCV's COLOR_BGR2GRAY, which the authors call: two fused multiply-adds, here exact in float64 and then
+        # rounded, so that no processor without them gives another picture.
+        red, green, blue = (scaled[..., i].astype(np.float64) for i in range(3))
+        partial = (green * _GREEN).astype(np.float32)
+        partial = (blue * _BLUE + partial).astype(np.float32)
+        scaled = (red * _RED + partial).astype(np.float32)
     return np.rint(scaled).astype(np.float64)
 
 

@@ -57,7 +57,7 @@ class ModelOptions(Options):
     name: str
     """Of a registered network."""
     weights: Path | None = None
-    """Ours (.safetensors) or the authors' (.pth)."""
+    """Ours or the authors'; default: the shipped ones; `none`: the untrained network."""
     options: dict[str, Any] = {}
     """Constructor arguments."""
     label: FolderName | None = None

@@ -34,7 +34,6 @@ from fusion.memory import keep_freed_memory
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
 
-ROOT = Path(__file__).resolve().parents[1]
 RECORD = ".fuse.jsonl"
 
 
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.out = checked_out(args, kind)
         of_pair(args.range)
         network = load(args)
-    except (ValueError, UnknownName, OSError) as error:
+    except (ValueError, UnknownName, OSError, ImportError) as error:
         return stop(2, f"error: {in_one_line(error)}")
     fuser = Fuser(network, args)
     try:
@@ -70,7 +69,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) picture, folder or video")
     parser.add_argument("-o", "--out", type=Path, required=True, help="picture, folder or video")
     parser.add_argument("--model", help="a registered network (default: the one --weights is of, or swift)")
-    parser.add_argument("--weights", type=Path, help="ours or the authors'; default: models/MODEL_msrs.safetensors")
+    parser.add_argument(
+        "--weights", type=Path, help="a file, ours or the authors'; default: the shipped ones; none: untrained"
+    )
     parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--resize", choices=("ir", "vis"), help="bring this one to the size of the other")
@@ -167,21 +168,12 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
 
 
 def load(args: argparse.Namespace):
-    """The network, on its device. Raises ValueError, UnknownName, OSError."""
-    stated = weights.stated(args.weights)[0] if args.weights else None
-    name = args.model or stated or "swift"
-    file = args.weights
-    if file is None and not name.endswith(".onnx") and build.NETWORKS[name].learned:
-        file = ROOT / "models" / f"{name}_msrs.safetensors"
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")
+    """The network, on its device. Raises ValueError, UnknownName, OSError, ImportError (an ONNX file's)."""
+    default = "swift" if args.weights is None or str(args.weights) == weights.NONE else None
+    name, file = weights.chosen(args.model or default, args.weights, args.task)
     args.model, args.weights = name, file
-    try:
-        network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
-        network = network.to(build.device(args.device))
-    except ValueError as error:
-        known = args.model != "swift" or stated
-        raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
+    network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
+    network = network.to(build.device(args.device))
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
     return network.form()  # once, for all pictures
