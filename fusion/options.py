@@ -85,7 +85,7 @@ class DatasetOptions(Options):
     task: Task = "infrared-visible"
     """`medical`: the colour is the functional image's (PET, SPECT), and networks take the options that suit it."""
     range: RangeText = "auto"
-    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile or LOW..HIGH; or [low, high]. One for the whole set."""
+    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile, LOW..HIGH or [low, high]."""
 
 
 class MetricOptions(Options):
