@@ -40,7 +40,7 @@ from fusion.registry import UnknownName
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
-    warnings.showwarning = once(lambda text: tqdm.write(text, file=sys.stderr))
+    warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:
         try:
             options = config.load(args.opt, args.overrides, TestOptions)

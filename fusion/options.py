@@ -39,12 +39,12 @@ def _folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
-def _range(text: str) -> str:
-    of_pair(text)
-    return text
+def _range(how: str | tuple[float, float]) -> str | tuple[float, float]:
+    of_pair(how)
+    return how
 
 
-RangeText = Annotated[str, AfterValidator(_range)]
+RangeText = Annotated[str | tuple[float, float], AfterValidator(_range)]
 
 
 class Options(BaseModel):
@@ -85,7 +85,7 @@ class DatasetOptions(Options):
     task: Task = "infrared-visible"
     """`medical`: the colour is the functional image's (PET, SPECT), and networks take the options that suit it."""
     range: RangeText = "auto"
-    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile or LOW..HIGH; one for the whole set."""
+    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile, LOW..HIGH or [low, high]."""
 
 
 class MetricOptions(Options):

@@ -261,11 +261,12 @@ def test_fuse_py_says_it_once_and_shares_the_range(run, warm, tmp_path):
     assert "range: expected auto, full, percentile or LOW..HIGH" in errors
 
 
-def test_test_py_fuses_and_scores_in_the_range_of_the_set(run, warm, tmp_path):
+@pytest.mark.parametrize("stated", [f"'{LOW}..{HIGH}'", f"[{LOW}, {HIGH}]", "auto"])
+def test_test_py_fuses_and_scores_in_the_range_of_the_set(run, warm, tmp_path, stated):
     config = tmp_path / "x.yml"
     config.write_text(
         f"out: {tmp_path / 'out'}\nmodels: [{{name: average}}]\n"
-        f"datasets: [{{name: warm, root: {warm}, range: '{LOW}..{HIGH}'}}]\nmetrics: {{names: [MI]}}\n"
+        f"datasets: [{{name: warm, root: {warm}, range: {stated}}}]\nmetrics: {{names: [MI]}}\n"
     )
     status, _, errors = run("test.py", "-opt", config)
     assert status == 0, errors
