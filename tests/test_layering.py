@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     (0, "registry config options images layers losses memory report data.sampler training.checkpoint"),
     (0, "networks.base networks.rule_based.planes"),
-    (0, "page page.* latex inference inference.*"),
+    (0, "page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),
