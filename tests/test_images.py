@@ -420,7 +420,7 @@ LEVELS_OF_TIES = "8969a93ce7638d33915197477e7199834ef7b24681acb897fe121277628fde
 
 def test_grey_levels_halfway_between_two_levels_fall_as_the_authors_do():
     """All 16,782 colours with 299 R + 587 G + 114 B at an odd multiple of 500. The authors call OpenCV's
-    COLOR_BGR2GRAY, whose last bit of float32 decides; COLOR_RGB2GRAY, in another order, takes 652 to the other level."""
+    COLOR_BGR2GRAY, whose last bit of float32 decides; in the order of COLOR_RGB2GRAY 652 come out otherwise."""
     share, level = np.array([299, 587, 114]), np.arange(256)
     sums = (share[0] * level[:, None] + share[1] * level)[..., None] + share[2] * level
     ties = np.argwhere(sums % 1000 == 500).astype(np.uint8)[None]

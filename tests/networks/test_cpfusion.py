@@ -1,4 +1,4 @@
-"""CPFusion: the authors' pictures of real pairs (option sets: `test_cpfusion_golden.py`), and what happens at the edges."""
+"""CPFusion: the authors' pictures of real pairs (option sets: `test_cpfusion_golden.py`), and what is at the edges."""
 
 import itertools
 import json
