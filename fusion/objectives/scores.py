@@ -60,6 +60,7 @@ class ScoresObjective(Objective):
 
     contrast, frequency: the factors of SD and SF of the brighter source, max(ir, vis), that a bright picture is asked
     for; a dark one is asked for SD and SF as they are. entropy: bits more than max(ir, vis) has, likewise.
+    differences: the SCD that is enough. At its best, 2, a picture is the sum of both sources, and MI is low.
     """
 
     network_class = Network
@@ -83,10 +84,12 @@ class ScoresObjective(Objective):
         contrast: float = 1.15,
         frequency: float = 1.1,
         entropy: float = 0.2,
+        differences: float = 2.0,
     ):
         super().__init__(network=network, weights=weights)
         self.trains = tuple(name for name, _ in network.named_children())
         self.contrast, self.frequency, self.entropy = contrast, frequency, entropy
+        self.differences = differences
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         raw = self.network.raw(batch["ir"], batch["vis"])
@@ -100,7 +103,7 @@ class ScoresObjective(Objective):
             contrast, frequency = 1 + (self.contrast - 1) * more, 1 + (self.frequency - 1) * more
             return {
                 "MI": -smooth.mutual_information(fused, ir, vis).mean(),
-                "SCD": 2 - smooth.difference_correlation(fused, ir, vis).mean(),
+                "SCD": F.relu(self.differences - smooth.difference_correlation(fused, ir, vis)).mean(),
                 "VIF": 2 - smooth.fidelity(fused, ir, vis).mean(),
                 "Qabf": 1 - smooth.preservation(fused, ir, vis).mean(),
                 "SSIM": 2 - smooth.similarity(fused, ir, vis).mean(),
