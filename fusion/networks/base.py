@@ -25,19 +25,31 @@ Speed = Literal["exact", "bf16", "compiled"]
 class Convention:
     """What a method's published program does before and after its network.
 
-    infrared: how a three-channel infrared file becomes one plane: its luminance, or its first channel.
+    In the order of their happening:
+
+    infrared: how a three-channel infrared file becomes one plane: its luminance, its luminance rounded to whole 8-bit
+        levels, or its first channel.
     rounded_input: luminance is rounded to whole 8-bit levels before it enters the network.
+    stretched_input: each input's minimum and maximum are mapped to 0 and 1, this number added to their difference.
+    clip: the output is clipped to [0, 1] before anything else.
     stretch: the output's minimum and maximum over the whole picture are mapped to 0 and 1.
+    stretch_epsilon: what is added to their difference, in units of the output.
     colour: how the chroma of the source is put back. `ycrcb`: Y of YCrCb is replaced (OpenCV's and SHIP's
-        rounded constants). `shift`: the change in luminance is added to R, G and B, which is what replacing Y in
+        rounded constants). `ycrcb8`: the same with Cr and Cb in whole 8-bit levels, whose zero is 128/255: a tint of
+        less than a level. `shift`: the change in luminance is added to R, G and B, which is what replacing Y in
         exact BT.601 amounts to.
+    stretch_picture: the clipped picture's minimum and maximum, over all channels together, are mapped to 0 and 1.
     quantise: `round` to the nearest 8-bit level, or `truncate` to the one below.
     """
 
-    infrared: Literal["luminance", "first"] = "luminance"
+    infrared: Literal["luminance", "rounded", "first"] = "luminance"
     rounded_input: bool = False
+    stretched_input: float | None = None
+    clip: bool = False
     stretch: bool = False
-    colour: Literal["ycrcb", "shift"] = "ycrcb"
+    stretch_epsilon: float = 0.0
+    colour: Literal["ycrcb", "ycrcb8", "shift"] = "ycrcb"
+    stretch_picture: bool = False
     quantise: Literal["round", "truncate"] = "round"
 
 
