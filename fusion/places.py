@@ -17,3 +17,8 @@ def programs() -> Path:
     """train.py, test.py, scripts/ and configs/."""
     installed = PACKAGE / "programs"
     return installed if installed.is_dir() else PACKAGE.parent
+
+
+def home() -> Path:
+    """What `data/`, `test_img/` and `runs/` stand in: the checkout, or the present folder of an installed package."""
+    return Path() if programs().parent == PACKAGE else programs()

@@ -18,7 +18,6 @@ import zlib
 from hashlib import sha256
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -160,10 +159,5 @@ def noisy(image: np.ndarray) -> np.ndarray:
 
 
 def levels(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(infrared, visible) whole pictures' 8-bit luminance by OpenCV itself, float64 of whole numbers."""
+    """(infrared, visible) whole pictures' 8-bit luminance, float64 of whole numbers."""
     return tuple(images.grey_levels(x) for x in picture(name))
-
-
-def bgr_levels(image: np.ndarray) -> np.ndarray:
-    """8-bit luminance of an 8-bit RGB picture as the authors' programs make it, (H, W) float32."""
-    return np.rint(cv2.cvtColor(np.ascontiguousarray(image[..., ::-1]).astype(np.float32), cv2.COLOR_BGR2GRAY))

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -394,6 +395,22 @@ def test_luminance_is_bt601():
     )
     gray = noise((30, 40))
     np.testing.assert_array_equal(images.luminance(gray), gray.astype(np.float32) / np.float32(255))
+
+
+# What OpenCV 5.0's COLOR_BGR2GRAY gave, rounded half to even, on a processor with a fused multiply-add.
+LEVELS_OF_TIES = "8969a93ce7638d33915197477e7199834ef7b24681acb897fe121277628fde0e"
+
+
+def test_grey_levels_halfway_between_two_levels_fall_as_the_authors_do():
+    """All 16,782 colours with 299 R + 587 G + 114 B at an odd multiple of 500. The authors call OpenCV's
+    COLOR_BGR2GRAY, whose last bit of float32 decides; in the order of COLOR_RGB2GRAY 652 come out otherwise."""
+    share, level = np.array([299, 587, 114]), np.arange(256)
+    sums = (share[0] * level[:, None] + share[1] * level)[..., None] + share[2] * level
+    ties = np.argwhere(sums % 1000 == 500).astype(np.uint8)[None]
+    assert ties.shape == (1, 16782, 3)
+    found = images.grey_levels(ties)
+    assert set((1000 * found - ties.astype(int) @ share).ravel()) == {-500, 500}
+    assert sha256(found.astype(np.uint8)).hexdigest() == LEVELS_OF_TIES
 
 
 def test_grey_levels_are_whole():

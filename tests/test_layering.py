@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (-1, "reading reading.*"),  # below all: what a file is
-    (0, "registry config options images layers losses memory report data.sampler training.checkpoint"),
+    (0, "places registry options images layers losses memory report data.sampler training.checkpoint"),
     (0, "networks.base networks.rule_based.planes"),
-    (0, "places weight_files page page.* latex inference inference.*"),
+    (0, "weight_files page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
-    (1, "infer onnx_file videos weights"),
+    (1, "config command infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),
     (3, "build training training.trainer"),
     (4, "build_training"),

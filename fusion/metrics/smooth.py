@@ -61,7 +61,7 @@ def frequency(x: Tensor) -> Tensor:
 
 
 def memberships(x: Tensor, bins: int = BINS, pixels: int = 6000) -> Tensor:
-    """(B, P, bins): each pixel's share in the two bins nearest to its level, of about so many pixels of a grid."""
+    """(B, P, bins): each pixel's share in the two bins nearest to its level, of about so many pixels on a grid."""
     step = max(1, int(math.sqrt(x.shape[-2] * x.shape[-1] / pixels)))
     place = x[..., ::step, ::step].flatten(1) * ((bins - 1) / PEAK)
     centres = torch.arange(bins, dtype=x.dtype, device=x.device)

@@ -77,10 +77,8 @@ def test_mutual_information_is_that_of_48_levels():
 
 
 def test_mutual_information_and_entropy_rank_pictures_as_the_metrics_do():
-    """They differ from 256 levels by a factor, but agree on which picture is better.
-
-    (An exact copy of a source stands out in 256 levels only.)
-    """
+    """They differ from 256 levels by a factor, but agree on which picture is better. (An exact copy of a source stands
+    out in 256 levels only.)"""
     _, ir, vis = pictures(4, 200, 200)
     fused = [np.round(ir * share + vis * (1 - share)) for share in (0.5, 0.6, 0.7, 0.8, 0.9)]
     exact = [evaluate(f, ir, vis, names=["MI", "EN"]) for f in fused]

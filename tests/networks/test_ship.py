@@ -38,18 +38,19 @@ def test_published_size():
     assert sum(p.numel() for p in SHIP().parameters()) == 547_509
 
 
-@pytest.mark.parametrize("name", ["TNO/19", "RoadScene/FLIR_06974", "RoadScene/FLIR_04722"])
-def test_raw_output(name, network, shared):
-    ir, vis = (images.read(path) for path in source(shared, name))
-    raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+def test_raw_output(network, shared):
     golden = np.load(shared / "golden/ship/raw.npz")
-    # 3e-4: the product of two spectra sums over the whole picture in float32; measured 6e-5.
-    assert np.abs(raw - golden[f"{name}/y_raw"]).max() < 3e-4
+    for name in ("TNO/19", "RoadScene/FLIR_06974", "RoadScene/FLIR_04722"):
+        ir, vis = (images.read(path) for path in source(shared, name))
+        raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+        # The product of two spectra sums over the whole picture in float32, and so does theirs: 2e-5 on crops of 6,000
+        # pixels (`test_ship_golden.py`), 15 times that here.
+        assert np.abs(raw - golden[f"{name}/y_raw"]).max() < 3e-4, name
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_pictures(name, network, shared):
-    assert_same_picture(network, shared, name)
+def test_pictures(network, shared):
+    for name in QUICK:
+        assert_same_picture(network, shared, name)
 
 
 @pytest.mark.slow
@@ -63,20 +64,21 @@ def test_all_their_pictures(network, shared):
 def test_central_difference_is_one_kernel():
     """The folded kernel against the definition: cross responses, less theta times their sums, blended, plus x."""
     torch.manual_seed(0)
-    block = CentralDifference(channels=3)
+    block = CentralDifference(channels=3).double()
     block.mix.data.fill_(0.7)
-    x = torch.rand(2, 3, 9, 8)
+    x = torch.rand(2, 3, 9, 8, dtype=torch.float64)
     expected = x.clone()
     share = torch.sigmoid(block.mix)
     for taps, places, part in ((block.plus, block.PLUS, share), (block.diagonal, block.DIAGONAL, 1 - share)):
-        kernel = torch.zeros(3, 3, 3, 3)
+        kernel = torch.zeros(3, 3, 3, 3, dtype=torch.float64)
         for i, (row, column) in enumerate(places):
             kernel[:, :, row, column] = taps[:, :, i]
         centre = F.conv2d(x, taps.sum(2)[:, :, None, None])
         expected = expected + part * (F.conv2d(x, kernel, padding=1) - block.THETA * centre)
-    assert torch.allclose(block(x), expected, atol=1e-6)
+    assert torch.allclose(block(x), expected, rtol=0, atol=1e-14)
 
 
 def test_invertible_convolution_starts_orthogonal():
     matrix = InvertibleConvolution(channels=8).matrix()
-    assert torch.allclose(matrix @ matrix.T, torch.eye(8), atol=1e-5)
+    # Made of float32 factors: three products of eight terms of size 1.
+    assert torch.allclose(matrix @ matrix.T, torch.eye(8), rtol=0, atol=3 * 8 * 8 * 2**-24)
