@@ -24,7 +24,7 @@ GRIDS = {  # crop, step between the recorded pixels, levels
     "nomerge/C/grid": ("C", 5, (4,)),
 }
 NOISE = 6e-7
-"""Of the authors' float32, recorded values, against float64; theirs was not run in float64, so by ours: `test_float64`."""
+"""Of the authors' float32 against float64, which is ours, as theirs was not run so (`test_float64`)."""
 ROUNDING = authors.MARGIN * NOISE
 
 
