@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chromium import browser, one_browser  # noqa: F401 -- fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 

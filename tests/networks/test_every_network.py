@@ -87,11 +87,24 @@ def test_parts_are_named_children(network):
 
 
 def test_save_and_load(network, tmp_path, request):
-    if not network.learned:
-        pytest.skip("a rule-based method has no weights")
     name = request.node.callspec.params["network"]
     weights.save(tmp_path / "w.safetensors", network, name=name)
+    if not network.learned:
+        with pytest.raises(ValueError, match="rule-based and takes no weights"):
+            build.network(name, tmp_path / "w.safetensors")
+        return
     torch.manual_seed(1)
     loaded = build.network(name, tmp_path / "w.safetensors")
     for key, value in network.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[key]), key
+
+
+def test_its_state_dict_says_what_it_is(network, request):
+    """Of which network and with which options, by keys and shapes alone."""
+    if not network.learned:
+        pytest.skip("a rule-based method has no weights")
+    name = request.node.callspec.params["network"]
+    found = weights.recognised(network.state_dict())
+    assert list(found) == [name]
+    again = build.network(name, options=found[name])
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
