@@ -2,6 +2,7 @@
 
 from fusion.networks.base import Convention, Network
 from fusion.networks.learned.cddfuse import CDDFuse
+from fusion.networks.learned.seafusion import SeAFusion
 from fusion.networks.learned.ship import SHIP
 from fusion.networks.learned.swift import Swift
 from fusion.networks.rule_based.adf import ADF
@@ -40,5 +41,6 @@ __all__ = [
     "Convention",
     "Maximum",
     "Network",
+    "SeAFusion",
     "Swift",
 ]
