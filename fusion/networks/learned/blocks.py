@@ -17,3 +17,11 @@ class LearnedSobel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return sum(F.conv2d(x, kernel, padding=1, groups=len(kernel)).abs() for kernel in (self.kx, self.ky))
+
+
+def gray(picture: Tensor) -> Tensor:
+    """(b, 1 or 3, h, w) -> (b, 1, h, w): BT.601's luminance of RGB."""
+    if picture.shape[1] == 1:
+        return picture
+    red, green, blue = picture.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
