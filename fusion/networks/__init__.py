@@ -5,6 +5,7 @@ from fusion.networks.learned.cddfuse import CDDFuse
 from fusion.networks.learned.densefuse import DenseFuse
 from fusion.networks.learned.ifcnn import IFCNN
 from fusion.networks.learned.mmdrfuse import MMDRFuse
+from fusion.networks.learned.refusion import ReFusion
 from fusion.networks.learned.sage import SAGE
 from fusion.networks.learned.seafusion import SeAFusion
 from fusion.networks.learned.sfdfusion import SFDFusion
@@ -50,6 +51,7 @@ __all__ = [
     "MMDRFuse",
     "Maximum",
     "Network",
+    "ReFusion",
     "SFDFusion",
     "SeAFusion",
     "Swift",

@@ -42,6 +42,8 @@ CASES = [
     Case("ifcnn", "IFCNN-SUM.pth", options={"rule": "sum"}, raw="raw_sum", pictures={"picture_sum": "gray"}),
     Case("ifcnn", "IFCNN-MEAN.pth", options={"rule": "mean"}, raw="raw_mean", pictures={"picture_mean": "gray"}),
     Case("mmdrfuse", "student.model"),
+    Case("refusion", "ReFusion_IVIF.pth"),
+    Case("refusion", "ReFusion_MIF.pth", ("MRI_PET_21",)),
     Case("sage", "checkpoints.pt"),
     Case("sfdfusion", "model-1_1_10_1.pth"),
 ]
