@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fusion.inference.cddfuse import CDDFuseStream
 from fusion.layers import by_hand, gated_gelu
-from fusion.networks.base import Convention, Network, count
+from fusion.networks.base import About, Convention, Network, count
 from fusion.networks.learned.blocks import Block, ChannelAttention, GatedFeedForward, on_pixels, restormer_block
 from fusion.registry import NETWORKS
 
@@ -146,6 +146,12 @@ class CDDFuse(Network):
     """
 
     convention = Convention(rounded_input=True, stretch=True)
+    about = About(
+        paper="Zhao et al.: CDDFuse: Correlation-Driven Dual-Branch Feature Decomposition, CVPR",
+        year=2023,
+        licence="none stated",
+        weights="Zhaozixiang1228/MMIF-CDDFuse: CDDFuse_IVF.pth, CDDFuse_MIF.pth",
+    )
     task_options: ClassVar = {"medical": {"skip": "sum"}}
     blocks = (Block, DetailNode)
     bounded = True
