@@ -44,7 +44,8 @@ class ADF(Network):
 
     learned = False
     about = About(
-        paper="Bavirisetti, Dhuli: Fusion of infrared and visible sensor images based on anisotropic diffusion, IEEE Sensors J.",
+        paper="Bavirisetti, Dhuli: Fusion of infrared and visible sensor images based on anisotropic diffusion and "
+        "Karhunen-Loeve transform, IEEE Sensors Journal",
         year=2016,
     )
     convention = Convention(rounded_input=True)

@@ -130,7 +130,8 @@ class DTCWT(Network):
 
     learned = False
     about = About(
-        paper="Selesnick, Baraniuk, Kingsbury: The dual-tree complex wavelet transform, IEEE Signal Processing Magazine",
+        paper="Selesnick, Baraniuk, Kingsbury: The dual-tree complex wavelet transform, "
+        "IEEE Signal Processing Magazine",
         year=2005,
     )
     convention = Convention(rounded_input=True)

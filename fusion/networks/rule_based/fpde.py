@@ -45,7 +45,8 @@ class FPDE(Network):
 
     learned = False
     about = About(
-        paper="Bavirisetti, Xiao, Liu: Multi-sensor image fusion based on fourth order partial differential equations, FUSION",
+        paper="Bavirisetti, Xiao, Liu: Multi-sensor image fusion based on fourth order partial differential equations, "
+        "FUSION",
         year=2017,
     )
     convention = Convention(rounded_input=True)

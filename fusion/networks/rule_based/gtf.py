@@ -99,7 +99,8 @@ class GTF(Network):
 
     learned = False
     about = About(
-        paper="Ma, Chen, Li, Huang: Infrared and visible image fusion via gradient transfer, Information Fusion",
+        paper="Ma, Chen, Li, Huang: Infrared and visible image fusion via gradient transfer and total variation "
+        "minimization, Information Fusion",
         year=2016,
     )
     convention = Convention(rounded_input=True)

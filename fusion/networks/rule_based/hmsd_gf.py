@@ -93,7 +93,8 @@ class HMSDGF(Network):
 
     learned = False
     about = About(
-        paper="Zhou, Dong, Xie, Gao: Fusion of infrared and visible images for night-vision enhancement, Applied Optics",
+        paper="Zhou, Dong, Xie, Gao: Fusion of infrared and visible images for night-vision context enhancement, "
+        "Applied Optics",
         year=2016,
     )
     convention = Convention(rounded_input=True)

@@ -36,7 +36,8 @@ class MGFF(Network):
 
     learned = False
     about = About(
-        paper="Bavirisetti et al.: Multi-scale guided image and video fusion, Circuits, Systems, and Signal Processing",
+        paper="Bavirisetti et al.: Multi-scale guided image and video fusion: a fast and efficient approach, "
+        "Circuits, Systems, and Signal Processing",
         year=2019,
     )
     convention = Convention(rounded_input=True)

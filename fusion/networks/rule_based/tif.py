@@ -40,7 +40,8 @@ class TIF(Network):
 
     learned = False
     about = About(
-        paper="Bavirisetti, Dhuli: Two-scale image fusion using saliency detection, Infrared Physics & Technology",
+        paper="Bavirisetti, Dhuli: Two-scale image fusion of visible and infrared images using saliency detection, "
+        "Infrared Physics & Technology",
         year=2016,
     )
     convention = Convention(rounded_input=True)

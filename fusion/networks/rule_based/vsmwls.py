@@ -72,7 +72,8 @@ class VSMWLS(Network):
 
     learned = False
     about = About(
-        paper="Ma, Zhou, Wang, Zong: Infrared and visible image fusion based on visual saliency map, Infrared Physics & Technology",
+        paper="Ma, Zhou, Wang, Zong: Infrared and visible image fusion based on visual saliency map and weighted "
+        "least square optimization, Infrared Physics & Technology",
         year=2017,
     )
     convention = Convention(rounded_input=True)
