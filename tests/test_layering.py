@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (-1, "reading reading.*"),  # below all: what a file is
-    (0, "places registry options images layers losses memory report data.sampler training.checkpoint"),
-    (0, "networks.base networks.rule_based.planes"),
+    (-1, "layers"),  # operators, of which blocks are made
+    (0, "places registry options images losses memory report data.sampler training.checkpoint"),
+    (0, "networks.base networks.learned.blocks networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "config command infer onnx_file videos weights"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -53,6 +53,22 @@ class Convention:
     quantise: Literal["round", "truncate"] = "round"
 
 
+@dataclass(frozen=True)
+class About:
+    """Where a method comes from.
+
+    paper: authors, title and venue, as one cites it in a line.
+    year: of the paper.
+    licence: of the authors' code and weights; `none stated` leaves users to ask them.
+    weights: where the authors' weights are, `owner/repository: files`; empty for a method without.
+    """
+
+    paper: str
+    year: int
+    licence: str = ""
+    weights: str = ""
+
+
 class Network(nn.Module):
     """Base of all fusion methods, learned or not.
 
@@ -63,6 +79,9 @@ class Network(nn.Module):
     """Whether the method has weights that must be loaded before its pictures mean anything."""
 
     convention: ClassVar[Convention] = Convention()
+
+    about: ClassVar[About | None] = None
+    """Where the method comes from; None for one that nobody published."""
 
     task_options: ClassVar[dict[str, dict]] = {}
     """Task -> constructor options that suit it, e.g. `{"medical": {"skip": "sum"}}`; what a user states wins."""
@@ -186,6 +205,17 @@ def shapes(state: dict) -> dict[str, tuple[int, ...] | None]:
 def count(state: dict, pattern: str) -> int:
     """How many different numbers keys have where `pattern` has its group: `count(state, r"blocks\\.(\\d+)\\.")`."""
     return len({match[1] for key in state if (match := re.match(pattern, key))})
+
+
+def renamed(checkpoint: dict, rules: Sequence[tuple[str, str | Callable]]) -> dict:
+    """`checkpoint` with every `re.sub(pattern, replacement)` of `rules` applied to its keys, in their order."""
+
+    def rename(key: str) -> str:
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+    return {rename(key): value for key, value in checkpoint.items()}
 
 
 class InferenceForm(Network):
