@@ -19,6 +19,8 @@ import numpy as np
 import safetensors
 import torch
 
+from fusion import tensorflow_checkpoint
+
 CODE_SIGNS = ("nsupported global", "unsupported GLOBAL", "unrecognized function", "Can only create", "Can only build")
 """What PyTorch's restricted reader says of a pickle that asks for functions or classes; chooses the message only."""
 
@@ -154,7 +156,20 @@ def _harmless() -> list[Any]:
 
 HARMLESS = _harmless()
 
+
+# --- TensorFlow 1 ---------------------------------------------------------------------------------------------------
+
+
+def _is_tensorflow(path: Path, head: bytes) -> bool:
+    return tensorflow_checkpoint.data_file(path) is not None
+
+
+def _read_tensorflow(path: Path) -> Contents:
+    return Contents(tensorflow_checkpoint.read(path))
+
+
 READERS = [
     Reader("safetensors", _is_safetensors, _read_safetensors),
     Reader("PyTorch", _is_torch, _read_torch),
+    Reader("TensorFlow 1", _is_tensorflow, _read_tensorflow),
 ]

@@ -7,10 +7,12 @@ from fusion.networks.learned.ifcnn import IFCNN
 from fusion.networks.learned.mmdrfuse import MMDRFuse
 from fusion.networks.learned.refusion import ReFusion
 from fusion.networks.learned.sage import SAGE
+from fusion.networks.learned.sdnet import SDNet
 from fusion.networks.learned.seafusion import SeAFusion
 from fusion.networks.learned.sfdfusion import SFDFusion
 from fusion.networks.learned.ship import SHIP
 from fusion.networks.learned.swift import Swift
+from fusion.networks.learned.u2fusion import U2Fusion
 from fusion.networks.rule_based.adf import ADF
 from fusion.networks.rule_based.average import Average
 from fusion.networks.rule_based.cpfusion import CPFusion
@@ -52,7 +54,9 @@ __all__ = [
     "Maximum",
     "Network",
     "ReFusion",
+    "SDNet",
     "SFDFusion",
     "SeAFusion",
     "Swift",
+    "U2Fusion",
 ]
