@@ -157,6 +157,30 @@ def _harmless() -> list[Any]:
 HARMLESS = _harmless()
 
 
+# --- two PyTorch files of one network: Encoder.x and Decoder.x -------------------------------------------------------
+
+PARTS = ("Encoder", "Decoder")
+
+
+def pair(path: Path) -> dict[str, Path]:
+    """Part -> file, where `path` is one of the two or their folder, and both are there."""
+    if path.is_dir():
+        path = min(path.glob("Encoder*"), default=path)
+    own = next((part for part in PARTS if path.name.startswith(part)), None)
+    if own is None:
+        return {}
+    files = {part: path.with_name(path.name.replace(own, part, 1)) for part in PARTS}
+    return files if all(_is_torch(file, start(file)) for file in files.values()) else {}
+
+
+def _is_pair(path: Path, head: bytes) -> bool:
+    return bool(pair(path))
+
+
+def _read_pair(path: Path) -> Contents:
+    return Contents({part: _read_torch(file).tensors for part, file in pair(path).items()})
+
+
 # --- TensorFlow 1 ---------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +194,7 @@ def _read_tensorflow(path: Path) -> Contents:
 
 READERS = [
     Reader("safetensors", _is_safetensors, _read_safetensors),
+    Reader("PyTorch, two files", _is_pair, _read_pair),
     Reader("PyTorch", _is_torch, _read_torch),
     Reader("TensorFlow 1", _is_tensorflow, _read_tensorflow),
 ]
