@@ -54,6 +54,13 @@ def read(path: str | Path) -> Contents:
     raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")
 
 
+def files(path: str | Path) -> list[Path]:
+    """The files that `read` would read, as far as they are there."""
+    path = Path(path)
+    found = [*pair(path).values()] or [tensorflow_checkpoint.data_file(path) or path]
+    return [file for file in found if file.is_file()]
+
+
 def is_known(path: str | Path) -> bool:
     """Whether a reader takes a file, by its first bytes."""
     path = Path(path)

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (-1, "reading reading.*"),  # below all: what a file is
-    (-1, "layers tensorflow_checkpoint"),  # operators, of which blocks are made; a format
-    (0, "places registry options images losses memory report data.sampler training.checkpoint"),
+    (-1, "layers tensorflow_checkpoint report"),  # operators, a format, tables as text
+    (0, "places registry options images losses memory data.sampler training.checkpoint"),
     (0, "networks.base networks.learned.blocks networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
