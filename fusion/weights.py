@@ -273,12 +273,13 @@ def _fill(network: Network, state: dict[str, Tensor], path: str | Path) -> None:
     network.load_state_dict({key: _normal(value) for key, value in state.items()})
 
 
-def _normal(value: Tensor) -> Tensor:
-    """`value` with its denormal numbers set to zero.
+TINY = torch.finfo(torch.float32).tiny
 
-    Weight decay leaves them in some authors' files (two thirds of TarDAL++'s weights). Next to any other number they
-    vanish in rounding, but a CPU multiplies with them many times more slowly.
+
+def _normal(value: Tensor) -> Tensor:
+    """`value` with what is denormal in float32 set to zero.
+
+    Weight decay leaves such numbers in some authors' files (two thirds of TarDAL++'s weights). Next to any other number
+    they vanish in rounding, but a CPU multiplies with them many times more slowly.
     """
-    if not value.is_floating_point():
-        return value
-    return value.where(value.abs() >= torch.finfo(value.dtype).tiny, 0)
+    return value.where(value.abs() >= TINY, 0) if value.is_floating_point() else value
