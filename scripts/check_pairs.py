@@ -26,6 +26,7 @@ from tqdm import tqdm
 from fusion import images
 from fusion.data import doctor, registration
 from fusion.data.diagnoses import Finding, Patient
+from fusion.pairing import Folders
 
 SHOWN = 10  # lines of one kind, without --all
 
@@ -35,6 +36,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("root", type=Path, help="folder with ir/ and vi/ (or vis/)")
     parser.add_argument("--ir", default="ir", help="folder of the infrared (CT, PET, SPECT) pictures (ir)")
     parser.add_argument("--vis", default="vi", help="folder of the visible (MRI) pictures (vi, or vis)")
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--against", type=Path, metavar="OTHER_ROOT", help="a set that must share no picture with ROOT")
     parser.add_argument("--no-shifts", action="store_true", help="leave out the misregistration estimate: much faster")
@@ -60,9 +62,9 @@ def main(argv: list[str] | None = None) -> int:
 def check(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise ValueError(f"expected at least 1 worker, got {args.workers}")
-    folders = doctor.Folders.of(args.root, args.ir, args.vis)
-    against = doctor.Folders.of(args.against, args.ir, args.vis) if args.against else None
-    if against and [p.resolve() for p in against] == [p.resolve() for p in folders]:
+    folders = Folders.of(args.root, args.ir, args.vis, args.match)
+    against = Folders.of(args.against, args.ir, args.vis, args.match) if args.against else None
+    if against and against.ir.samefile(folders.ir) and against.vis.samefile(folders.vis):
         raise ValueError(f"--against {args.against} is ROOT itself: name the other set")
     if args.align:
         refuse_to_overwrite(args.align, args.root)
@@ -125,7 +127,7 @@ def refuse_to_overwrite(out: Path, root: Path) -> None:
         raise ValueError(f"--align {out} is not empty: choose a new folder")
 
 
-def align(patients: list[Patient], folders: doctor.Folders, args: argparse.Namespace) -> None:
+def align(patients: list[Patient], folders: Folders, args: argparse.Namespace) -> None:
     """Aligned copies of every readable pair, and alignment.csv with what was done to each."""
     pairs = [p for p in patients if p.whole]
     rows = []
@@ -147,17 +149,25 @@ def align(patients: list[Patient], folders: doctor.Folders, args: argparse.Names
     print(f"{args.align}: {counted(len(rows), 'pair')} ({how})" + (f", {left_out} left out" if left_out else ""))
 
 
-def align_one(patient: Patient, folders: doctor.Folders, args: argparse.Namespace) -> dict:
+def place(folders: Folders, side: str) -> Path:
+    """Where the copies of a side go: a folder called like its own, from where the two part (`infrared/train`)."""
+    paths = [folder.resolve() for folder in (folders.ir, folders.vis)]
+    if paths[0] == paths[1]:
+        return Path(side)
+    return paths[("ir", "vis").index(side)].relative_to(os.path.commonpath(paths))
+
+
+def align_one(patient: Patient, folders: Folders, args: argparse.Namespace) -> dict:
     """Write one pair; the line of alignment.csv about it. What nothing helps is only brought to one size."""
     ir, vis = (images.read(patient.files[side]) for side in ("ir", "vis"))
     found = registration.find_alignment(ir, vis, args.model)
     if found.model != "none" or ir.shape[:2] != vis.shape[:2]:
         ir, vis = registration.aligned(ir, vis, found.matrix)
-    for side, folder, picture in (("ir", folders.ir, ir), ("vis", folders.vis, vis)):
+    for side, folder, picture in (("ir", place(folders, "ir"), ir), ("vis", place(folders, "vis"), vis)):
         path = patient.files[side]
         # JPEG would lose once more.
         suffix = ".png" if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else path.suffix
-        images.write(args.align / folder.name / f"{patient.name}{suffix}", picture)
+        images.write(args.align / folder / f"{patient.name}{suffix}", picture)
     return {
         "name": patient.name,
         "model": found.model,

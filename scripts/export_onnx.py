@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion import build, images, infer
+from fusion import build, images, infer, pairing
 from fusion.images import atomic_path
 from fusion.networks.base import Network
 from fusion.onnx_file import KEY, OnnxNetwork
@@ -143,7 +143,7 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False, st
 def checked_pictures(network: Network, exported: Network) -> float:
     """The share of pixels a gray level or more away over the sample pairs; ValueError where it is too large."""
     sample = ROOT / "test_img/sample"
-    away = [away_from(network, exported, p.ir, p.vis) for p in images.pair_folders(sample / "ir", sample / "vi").pairs]
+    away = [away_from(network, exported, p.ir, p.vis) for p in pairing.pair_folders(sample / "ir", sample / "vi").pairs]
     share = sum(away) / len(away)
     if share > 1 - WITHIN:
         raise ValueError(

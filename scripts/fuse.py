@@ -30,7 +30,9 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, images, infer, videos, weights
+from fusion.data import doctor
 from fusion.memory import keep_freed_memory
+from fusion.pairing import Pair, Pairing, pair_folders
 from fusion.registry import UnknownName
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,12 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         kind = kind_of(args.ir, args.vis)
         args.out = checked_out(args, kind)
+        pairing = found_pairs(args, kind)
         network = load(args)
     except (ValueError, UnknownName, OSError) as error:
         return stop(2, f"error: {in_one_line(error)}")
     fuser = Fuser(network, args)
     try:
-        return {"folder": fuse_folders, "video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
+        if kind == "folder":
+            return fuse_folders(fuser, args, pairing)
+        return {"video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
     except WriteError as error:
         return stop(1, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
@@ -72,6 +77,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--resize", choices=("ir", "vis"), help="bring this one to the size of the other")
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument("--side-by-side", action="store_true", help="write ir | vis | fused")
     parser.add_argument(
         "--temporal",
@@ -153,6 +160,26 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
     if out.exists() and any(out.samefile(source) for source in (args.ir, args.vis)):
         raise ValueError(f"-o {out} is one of the sources: choose another name, nothing is overwritten")
     return out
+
+
+def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
+    """The pairs to fuse, looked at: what seems wrong with them is a note, or an error where --strict says so.
+
+    Raises ValueError for folders that cannot be paired, and for one picture given as both. Frames are not looked at.
+    """
+    if kind == "folder":
+        found = pair_folders(args.ir, args.vis, args.match)
+    elif args.ir.samefile(args.vis):
+        raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
+    else:
+        found = Pairing([Pair(args.out.stem, args.ir, args.vis)] if kind == "picture" else [])
+    for line in found.examples():
+        note(line)
+    looked = doctor.quick_check(found.pairs, task=args.task, sizes=not args.resize)
+    doctor.refuse(looked, args.strict)
+    for line in looked:
+        note(line)
+    return found
 
 
 def load(args: argparse.Namespace):
@@ -252,7 +279,7 @@ class Record:
     """Finished pictures of a folder, one JSON line each; a line cut by a crash is skipped."""
 
     def __init__(self, folder: Path, *, fresh: bool):
-        self.path = folder / RECORD
+        self.folder, self.path = folder, folder / RECORD
         self.lines: dict[str, dict] = {}
         if fresh:
             self.path.unlink(missing_ok=True)
@@ -269,12 +296,15 @@ class Record:
 
     def find(self, picture: Path, key: str) -> dict | None:
         """The record of a picture made under this key and not touched since."""
-        record = self.lines.get(picture.name)
+        record = self.lines.get(self._name(picture))
         return record if record and record.get("key") == key and record.get("stamp") == images.stamp(picture) else None
 
     def add(self, picture: Path, key: str, span: tuple[float, float] | None) -> None:
-        record = {"picture": picture.name, "key": key, "stamp": images.stamp(picture), "span": span}
+        record = {"picture": self._name(picture), "key": key, "stamp": images.stamp(picture), "span": span}
         self._append(json.dumps(record) + "\n")
+
+    def _name(self, picture: Path) -> str:
+        return picture.relative_to(self.folder).as_posix()
 
     def _append(self, text: str) -> None:
         try:
@@ -293,11 +323,7 @@ def method_key(args: argparse.Namespace) -> str:
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 
-def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
-    try:
-        pairing = images.pair_folders(args.ir, args.vis)
-    except (ValueError, OSError) as error:
-        return stop(2, f"error: {in_one_line(error)}")
+def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing) -> int:
     for line in pairing.report():
         note(line)
     record, method, failed, made = Record(args.out, fresh=args.fresh), method_key(args), [], 0

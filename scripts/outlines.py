@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 import cv2
 import numpy as np
 
-from fusion import images
+from fusion import images, pairing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def shares(ir: Path, vis: Path, fused: Path) -> dict[str, float]:
     """Percent by picture name. Raises ValueError where a fused picture is missing or of another size."""
     results = {}
     of_fused = {path.stem: path for path in sorted(fused.iterdir()) if path.suffix.lower() in images.SUFFIXES}
-    for pair in images.pair_folders(ir, vis).pairs:
+    for pair in pairing.pair_folders(ir, vis).pairs:
         if pair.name not in of_fused:
             raise ValueError(f"{fused} has no picture called {pair.name}: expected one for every pair")
         levels = [images.grey_levels(images.read(path)) for path in (of_fused[pair.name], pair.ir, pair.vis)]

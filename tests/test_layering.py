@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (0, "registry config options images layers losses memory report networks.base data.sampler training.checkpoint"),
-    (0, "page page.* latex inference inference.*"),
+    (0, "page page.* latex inference inference.* names"),
+    (0.5, "pairing"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),
@@ -56,7 +57,7 @@ def ours(name: str) -> bool:
     return name == "fusion" or name.startswith(("fusion.", "."))
 
 
-def level(module: str) -> int | None:
+def level(module: str) -> float | None:
     short = module.removeprefix("fusion.")
     return next((n for n, patterns in LEVELS if any(fnmatch(short, p) for p in patterns.split())), None)
 

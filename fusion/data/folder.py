@@ -16,21 +16,34 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from fusion import images
+from fusion import images, pairing
 from fusion.data.doctor import quick_check
+from fusion.data.picture_facts import file_size
 from fusion.data.saliency import levels, saliency_table, visible_share
 from fusion.data.sampler import Key, View, view
+from fusion.pairing import find_pairs
 from fusion.registry import DATASETS
 
 
-def find_pairs(root: str | Path, ir: str = "ir", vis: str = "vi") -> images.Pairing:
-    """The pairs in two folders of `root`; `vis/` stands in where `vi/` is missing. Raises ValueError without them."""
-    root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root} is not a folder: expected one that holds {ir}/ and {vis}/")
-    if vis == "vi" and not (root / "vi").is_dir() and (root / "vis").is_dir():
-        vis = "vis"
-    return images.pair_folders(root / ir, root / vis)
+def _refuse_useless(pairs: Sequence[pairing.Pair], size: int | None) -> None:
+    """Raise ValueError for pairs that training would stop at hours later: of two sizes, or smaller than the crop."""
+    bad = []
+    for pair in pairs:
+        try:
+            ir, vis = file_size(pair.ir), file_size(pair.vis)
+        except (ValueError, OSError) as error:
+            bad.append(" ".join(str(error).split()))
+            continue
+        if ir != vis:
+            bad.append(f"{pair.ir} is {ir[0]}x{ir[1]} but {pair.vis} is {vis[0]}x{vis[1]}")
+        elif size is not None and size > min(ir):
+            bad.append(f"{pair.ir} is {ir[0]}x{ir[1]}, smaller than the crop of {size}x{size}")
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise ValueError(
+            f"{len(bad)} of {len(pairs)} pairs cannot be trained on: {bad[0]}{more}; bring pairs to one size, lower "
+            "size, or leave them out (scripts/check_pairs.py lists all)"
+        )
 
 
 class Scene(NamedTuple):
@@ -52,13 +65,13 @@ class FolderData:
 
     A sample is {"ir": (1, h, w), "vis": (1, h, w), "mask": (1, h, w) on request, "name": stem}, float32 in [0, 1].
 
-    root: holds the folders named by `ir` and `vis` (`vi`, or `vis` where there is no `vi`).
+    root, ir, vis, match: where the pairs are (`pairing.find_pairs`).
     mask: whether samples have a saliency mask: from `root/mask/` where that exists, otherwise computed.
     size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn.
     cache_mb: megabytes of decoded pictures to keep in memory; those beyond are decoded every time.
     Files without a partner are left out; `remarks` has a line for each, and for what looks wrong with the rest.
-    Raises ValueError for missing folders; reading raises it for a bad file, two sizes, or a picture that is smaller
-    than the crop.
+    Raises ValueError for missing folders, and for pairs of two sizes or smaller than the crop, as far as the files'
+    headers tell; reading raises it for a bad file.
     """
 
     def __init__(
@@ -67,13 +80,15 @@ class FolderData:
         root: str,
         ir: str = "ir",
         vis: str = "vi",
+        match: str | None = None,
         mask: bool = False,
         size: int | None = None,
         augment: bool = False,
         cache_mb: int = 2048,
     ):
-        found = find_pairs(root, ir, vis)
-        self.pairs, self._left_out = found.pairs, found.report()
+        found = find_pairs(root, ir, vis, match)
+        self.pairs, self._left_out = found.pairs, [*found.examples(), *found.report()]
+        _refuse_useless(self.pairs, size)
         self.mask, self.size, self.augment = mask, size, augment
         self._masks = self._mask_files(Path(root) / "mask") if mask else None
         self._cache: dict[int, Scene] = {}
@@ -117,7 +132,7 @@ class FolderData:
     def _mask_files(self, folder: Path) -> dict[str, Path] | None:
         if not folder.is_dir():
             return None
-        files = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES}
+        files = pairing.by_name(folder)
         missing = [pair.name for pair in self.pairs if pair.name not in files]
         if missing:
             raise ValueError(
@@ -135,7 +150,7 @@ class FolderData:
                 self._cache[index] = scene
         return scene
 
-    def _decode(self, pair: images.Pair) -> Scene:
+    def _decode(self, pair: pairing.Pair) -> Scene:
         scene = Scene(images.read(pair.ir), images.read(pair.vis))
         if self._masks:
             scene = scene._replace(mask=levels(images.read(self._masks[pair.name])))

@@ -21,6 +21,8 @@ from fusion import images
 from fusion.memory import keep_freed_memory
 from fusion.metrics.base import Metric
 from fusion.metrics.scene import Scene
+from fusion.names import Rule, natural
+from fusion.pairing import find_results, pair_folders
 from fusion.registry import METRICS
 
 
@@ -53,21 +55,31 @@ class Found:
     """Lines: pairs without a result."""
     stray: list[str]
     """Lines: files that belong to no pair, in any of the folders."""
+    examples: list[str] = field(default_factory=list)
+    """Lines: how the names belong together, where they are not simply equal."""
 
 
-def find(fused: Path, ir: Path, vis: Path) -> Found:
-    """Match three folders by the stems of their files; the pairs of sources say which results there must be.
+def find(fused: Path, ir: Path, vis: Path, match: str | None = None) -> Found:
+    """Match three folders by the names of their files; the pairs of sources say which results there must be.
 
-    Raises ValueError for a folder that is missing or empty, and where no names agree.
+    match: a pattern `IR*=VIS*`, or `IR*=VIS*=*_fused` with the side of the results. Raises ValueError for a folder that
+    is missing or empty, for one folder given twice, and where no names agree.
     """
-    pairing = images.pair_folders(ir, vis)
-    results = images.pair_folders(fused, vis)  # for its checks; partners are looked up below
-    files = {path.stem: path for path in [*(p.ir for p in results.pairs), *results.only_ir]}
-    triples = [Triple(p.name, files[p.name], p.ir, p.vis) for p in pairing.pairs if p.name in files]
-    wanted = {p.name for p in pairing.pairs}
-    missing = [f"{p.name}: no result in {fused}" for p in pairing.pairs if p.name not in files]
-    stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted)]
-    return Found(triples, missing, [*pairing.report(), *stray])
+    sides = list(Rule.of(match, sides=(2, 3)).sides) if match else ["*", "*"]
+    sources, results = None if sides[0] == sides[1] else "=".join(sides[:2]), sides[2] if len(sides) > 2 else None
+    pairs = pair_folders(ir, vis, sources)
+    if fused.is_dir() and any(fused.samefile(folder) for folder in (ir, vis)):
+        raise ValueError(f"--fused {fused} is the folder of a source: every picture would be its own result")
+    files, around = find_results(fused, pairs, results)
+    triples = [Triple(p.name, files[p.name], p.ir, p.vis) for p in pairs.pairs if p.name in files]
+    wanted = {p.name for p in pairs.pairs}
+    missing = [f"{p.name}: no result in {fused}" for p in pairs.pairs if p.name not in files]
+    stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted, key=natural)]
+    examples = pairs.examples()
+    if around and triples:
+        shown = ", ".join(f"{t.fused.name} of {t.name}" for t in triples[:3])
+        examples.append(f"{len(triples)} results by the names '{around}': {shown}")
+    return Found(triples, missing, [*pairs.report(), *stray], examples)
 
 
 def measured(metrics: Mapping[str, Metric], scene: Scene) -> dict[str, float]:

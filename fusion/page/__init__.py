@@ -72,7 +72,7 @@ def _number(text: str | float | None, digits: int = 6) -> float | None:
 def _dataset(dataset: dict, scores: dict, out: Path) -> dict:
     sources = pictures.sources(out, dataset["name"])
     rows = dataset["rows"]
-    images = sorted({*scores, *sources["files"]})
+    images = list(dict.fromkeys([*sources["files"], *sorted(scores)]))  # sources are in the order of the pairs
     return {
         "name": dataset["name"],
         "images": images,

@@ -65,13 +65,13 @@ def add_sources(
 
 
 def _add(source: Path, folder: Path, name: str) -> str | None:
-    """Copy `source` and its time of change; returns the copy's name, or None."""
+    """Copy `source` and its time of change; returns the copy's place in `folder`, or None."""
     try:
         data, times = source.read_bytes(), source.stat()
         as_is = shows_as_read(data)
         copy = folder / f"{name}{source.suffix.lower() if as_is else '.png'}"
         if copy.is_file() and copy.stat().st_mtime_ns == times.st_mtime_ns and as_is <= (copy.read_bytes() == data):
-            return copy.name
+            return copy.relative_to(folder).as_posix()
         if not as_is:
             image = _decode(data)
             if image is None:
@@ -81,7 +81,7 @@ def _add(source: Path, folder: Path, name: str) -> str | None:
         return None
     write_whole(copy, data)
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return copy.name
+    return copy.relative_to(folder).as_posix()
 
 
 def shows_as_read(data: bytes) -> bool:
