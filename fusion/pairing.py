@@ -52,7 +52,9 @@ class Pairing:
         last = len(self.pairs) - 1
         shown = [self.pairs[i] for i in sorted({0, last // 2, last})][:EXAMPLES]
         listed = ", ".join(f"{p.ir.name} with {p.vis.name}" for p in shown)
-        return [f"{len(self.pairs)} pairs by the names '{self.rule}': {listed} (--match says otherwise)"]
+        return [
+            f"{len(self.pairs)} pair{'s' * (last > 0)} by the names '{self.rule}': {listed} (--match says otherwise)"
+        ]
 
 
 # --- two folders ----------------------------------------------------------------------------------------------------

@@ -172,10 +172,10 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
     elif args.ir.samefile(args.vis):
         raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
     else:
-        found = Pairing([Pair(args.out.stem, args.ir, args.vis)] if kind == "picture" else [])
+        found = Pairing([Pair(args.ir.stem, args.ir, args.vis)] if kind == "picture" else [])
     for line in found.examples():
         note(line)
-    looked = doctor.quick_check(found.pairs, task=args.task, sizes=not args.resize)
+    looked = doctor.quick_check(found.pairs, task=args.task, without=["unreadable", *["size"] * bool(args.resize)])
     doctor.refuse(looked, args.strict)
     for line in looked:
         note(line)

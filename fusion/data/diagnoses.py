@@ -197,15 +197,19 @@ def colours(patients: Sequence[Patient], task: Task) -> list[Finding]:
         return []
     tables = {p.name for p in pairs if p.name in ir and p.facts["ir"].palette and not on_black(p)}
     medical = {p.name for p in pairs if p.name in ir - vis and on_black(p)}
+    if len(medical) > len(ir - vis) / 2:
+        medical = ir - vis
     ir -= tables | medical
     findings = [_together("colour", sorted(tables), len(pairs), FALSE_COLOURS)] if tables else []
     if medical:
         findings.append(_together("medical", sorted(medical), len(pairs), FUNCTIONAL))
-    if len(ir - vis) >= len(pairs) / 2 and len(vis) < len(pairs) / 10:
+    if len(pairs) > 1 and len(ir - vis) >= len(pairs) / 2 and len(vis) < len(pairs) / 10:
         text = f"ir is coloured in {len(ir)} of {len(pairs)} pairs and vis is not: the folders look swapped"
         return [*findings, Finding("problem", "swapped", "", f"{text}; give the infrared one first")]
     findings += [
-        Finding("problem", "swapped", name, "ir is coloured and vis is gray: the two files look swapped")
+        Finding(
+            "problem", "swapped", name, "ir is coloured and vis is gray: the two files look swapped; ir comes first"
+        )
         for name in sorted(ir - vis)
     ]
     findings += [

@@ -7,7 +7,7 @@ of it that a program can afford at its start, and `check_results` that for fused
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -150,7 +150,8 @@ def _measure(
 
 
 def _comparable(a: Facts, b: Facts) -> bool:
-    return min(a.h, a.w, b.h, b.w) >= LEAST and abs(a.w * b.h / (a.h * b.w) - 1) < 0.1
+    medical = a.dark_frame and b.dark_frame
+    return not medical and min(a.h, a.w, b.h, b.w) >= LEAST and abs(a.w * b.h / (a.h * b.w) - 1) < 0.1
 
 
 # --- at the start of a run ------------------------------------------------------------------------------------------
@@ -161,12 +162,16 @@ SHOWN = 6  # lines
 
 
 def quick_check(
-    pairs: Sequence[Pair], task: Task = "infrared-visible", *, sizes: bool = True, samples: int = MOST_LOOKED_AT
+    pairs: Sequence[Pair],
+    task: Task = "infrared-visible",
+    *,
+    without: Collection[str] = (),
+    samples: int = MOST_LOOKED_AT,
 ) -> list[str]:
     """What a program can say of its pairs at once: every size from the file's header, a few pairs looked at.
 
     Returns lines for a person, one a kind of finding, none where nothing was found; reads `samples` pairs whole, spread
-    over the set, fewer of large pictures. sizes: whether two sizes are a fault (not where they will be made equal).
+    over the set, fewer of large pictures. without: kinds of findings that the caller settles itself (`size`).
     Never raises for a bad file: whoever reads it next will.
     """
     findings, pixels = _of_headers(pairs)
@@ -176,8 +181,7 @@ def quick_check(
     named = {(f.check, f.pair) for f in findings}
     looked = diagnoses.unreadable(patients) + _of_pictures(patients, task) + diagnoses.partners(patients, search=False)
     findings += [f for f in looked if f.level == "problem" and (f.check, f.pair) not in named]
-    if not sizes:
-        findings = [f for f in findings if f.check != "size"]
+    findings = [f for f in findings if f.check not in without]
     return [*_lines(findings, len(patients)), *(_hint(pairs[0], task) if findings else [])]
 
 

@@ -71,7 +71,7 @@ def judge(sketches: Mapping[str, Sketch], *, search: bool = True) -> Verdict:
     few = len(margins) < 4
     whole = len(margins) > 1 and (max(margins) < 0.8 * LOW if few else median(margins) < LOW)
     strange = [name for name, s in sketches.items() if s.margin < LOW]
-    tried = strange[:: max(1, len(strange) // TRIED)][:TRIED] if whole or len(margins) == 1 else []
+    tried = strange[:: max(1, len(strange) // TRIED)][:TRIED] if whole or few else []
     shares = {name: share for name in tried if (share := shown_share(sketches[name])) is not None}
     partners = _partners(sketches, strange[:SUSPECTS]) if search and not shares else {}
     return Verdict(strange, whole, shares, partners)
