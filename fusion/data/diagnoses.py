@@ -270,7 +270,8 @@ def _copies(close: Iterator, other: str, task: Task, check: str = "duplicate") -
     findings, neighbours, halves = [], [], []
     for a, b, likeness in close:
         there = other.format(other=b.name)
-        if max(likeness.values()) < COPY:
+        # Neighbouring slices of a functional picture are nearly the same: both halves must be.
+        if (min if task == "medical" else max)(likeness.values()) < COPY:
             if len(likeness) == 2:
                 neighbours.append(f"{a.name} = {b.name}")
         elif len(likeness) == 2 or not (a.whole and b.whole):
