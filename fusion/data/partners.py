@@ -24,7 +24,7 @@ SIDE = 256  # pixels of a small copy's longer side
 LOW = 1.0  # a margin that most pictures of two scenes stay below, and few of one scene
 SURELY = SURE + 1  # many partners and views are tried
 SHARES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.86)  # of a side; between two, edges still fall together
-TRIED = 2  # pairs whose view is sought
+TRIED = 3  # pairs whose view is sought; two of three must agree, to a tenth of a side
 NOTHING = np.empty((0, 0), np.uint8)
 SUSPECTS = 24  # pairs among which partners are sought: each is compared with each
 
@@ -45,8 +45,8 @@ class Sketch(NamedTuple):
         # Reduced first: the luminance of a large picture costs more than all the rest.
         small = [luminance(cv2.resize(x, shape, interpolation=cv2.INTER_AREA)) for x in (ir, vis)]
         margin = estimate_shift(*small).margin
-        # Only strange pairs are looked at again; thousands of the others would fill the memory.
-        return cls(*(to_uint8(x) if margin < LOW else NOTHING for x in small), margin)
+        # Only doubtful pairs are looked at again; thousands of the others would fill the memory.
+        return cls(*(to_uint8(x) if margin < SURE else NOTHING for x in small), margin)
 
 
 class Verdict(NamedTuple):
@@ -73,8 +73,15 @@ def judge(sketches: Mapping[str, Sketch], *, search: bool = True) -> Verdict:
     strange = [name for name, s in sketches.items() if s.margin < LOW]
     tried = strange[:: max(1, len(strange) // TRIED)][:TRIED] if whole or few else []
     shares = {name: share for name in tried if (share := shown_share(sketches[name])) is not None}
-    partners = _partners(sketches, strange[:SUSPECTS]) if search and not shares else {}
+    if not few and not _agree(list(shares.values())):
+        shares = {}
+    doubtful = [name for name, s in sketches.items() if s.margin < SURE]
+    partners = _partners(sketches, doubtful[:SUSPECTS]) if search and not shares else {}
     return Verdict(strange, whole, shares, partners)
+
+
+def _agree(shares: Sequence[float]) -> bool:
+    return any(abs(a - b) <= 0.1 * a for i, a in enumerate(shares) for b in shares[:i])
 
 
 def shown_share(sketch: Sketch) -> float | None:
@@ -101,7 +108,7 @@ def _partners(sketches: Mapping[str, Sketch], suspects: Sequence[str]) -> dict[s
     found = {}
     for name in suspects:
         own = sketches[name]
-        best = SURELY
+        best = max(SURELY, own.margin + 1)
         for other in suspects:
             vis = sketches[other].vis
             if other == name or vis.shape != own.ir.shape or _alike(vis, own.vis):

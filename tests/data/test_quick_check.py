@@ -1,4 +1,4 @@
-"""What the programs say of pairs before they start: each fault planted in real pairs, and nothing said of sound ones."""
+"""What programs say of pairs before they start: each planted fault, in real pairs too; nothing of sound ones."""
 
 import time
 
@@ -97,7 +97,7 @@ def test_full_ranges(root, values):
 def test_the_share_is_high_minus_low():
     grey = np.linspace(7000, 9040, H * W).astype(np.uint16).reshape(H, W)
     assert facts(grey).used == pytest.approx(2040 / 65535, rel=0.01)  # a thousandth at either end is left out
-    assert facts((grey >> 5).astype(np.uint8)).used == pytest.approx(63 / 255, rel=0.04)
+    assert facts((grey // 64).astype(np.uint8)).used == pytest.approx(32 / 255, rel=0.05)
 
 
 # --- colours --------------------------------------------------------------------------------------------------------
@@ -188,9 +188,7 @@ def test_shuffled_names(root, order):
     named = {f.pair: f.text for f in examine(Folders.of(root)).problems if f.check == "partners" and f.pair}
     truth = {str(n): str(order.index(n)) for n in range(6)}
     assert named
-    assert all(
-        text == f"ir shows the scene of the visible picture {truth[n]}: wrong partners" for n, text in named.items()
-    )
+    assert all(f"visible picture {truth[n]}: wrong partners" in text for n, text in named.items())
 
 
 def test_two_names_changed_places(root):
@@ -292,8 +290,8 @@ def test_our_samples(root):
 def test_shuffled_and_narrowed_real_pairs(shared, name):
     pairs = find_pairs(shared / "data" / name).pairs[::3][:16]
     wrong = [Pair(a.name, a.ir, b.vis) for a, b in zip(pairs, pairs[1:] + pairs[:1], strict=True)]
-    lines = quick_check(wrong, without=["size"])
-    assert [line.split(": ")[1] for line in lines if "hint" not in line] == ["partners"]
+    kinds = {line.split(": ")[1] for line in quick_check(wrong) if "hint" not in line}
+    assert kinds == ({"size"} if name == "RoadScene" else {"partners"} if name != "TNO" else {"partners", "size"})
     found, tried = 0, 0
     for pair in pairs[:8]:
         ir, vis = images.read(pair.ir), images.read(pair.vis)
