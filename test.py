@@ -146,7 +146,7 @@ def look(plan: build.Comparison, *, strict: bool, silent: bool) -> None:
         lines = doctor.quick_check(dataset.pairing.pairs, task=dataset.options.task)
         doctor.refuse(lines, strict)
         for line in [] if silent else [*dataset.pairing.examples(), *lines]:
-            print(f"{dataset.options.name}: {line}", file=sys.stderr)
+            print(f"{dataset.options.name}: {line}")
 
 
 # --- the record of what is done -------------------------------------------------------------------------------------

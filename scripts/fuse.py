@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_: note(str(message))
     try:
         kind = kind_of(args.ir, args.vis)
-        args.out = checked_out(args, kind)
         pairing = found_pairs(args, kind)
+        args.out = checked_out(args, kind)
         network = load(args)
     except (ValueError, UnknownName, OSError) as error:
         return stop(2, f"error: {in_one_line(error)}")
