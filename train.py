@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from fusion.build_training import NothingToTrain, Run, is_first_process, nothing
 from fusion.data import doctor
 from fusion.memory import keep_freed_memory
 from fusion.options import TrainOptions
+from fusion.reading import once
 from fusion.registry import NETWORKS, UnknownName
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
@@ -39,6 +41,7 @@ NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # PyTorch
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    warnings.showwarning = once(lambda text: say(f"note: {text}"))
     try:
         options = read_options(args.opt, args.overrides)
         folder = Path("runs") / options.name

@@ -119,7 +119,7 @@ def by_name(folder: Path) -> dict[str, Path]:
             raise ValueError(twice(folder, files[name], path))
         files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.SUFFIXES)} files")
+        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
     return files
 
 
@@ -129,7 +129,8 @@ def twice(folder: Path, a: Path, b: Path) -> str:
 
 def name_of(path: Path, folder: Path) -> str:
     """A file's name below `folder`, without its ending, composed (NFC)."""
-    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    return unicodedata.normalize("NFC", name.removesuffix(".nii") if path.suffix == ".gz" else name)
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -141,7 +142,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return images.is_picture(path) and not path.name.startswith(".") and path.is_file()
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from fusion.data import doctor, patches
 from fusion.pairing import find_pairs
+from fusion.reading import once
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -35,12 +37,15 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--layout", choices=("stacked", "authors"), default="stacked", help="layout of the file")
     parser.add_argument("--drop-black", action="store_true", help="drop black patches, which the authors keep")
     parser.add_argument("--strict", action="store_true", help="what looks wrong with the pairs is an error")
+    parser.add_argument(
+        "--range", default="auto", metavar="IR[,VIS]", help="what becomes black and white, as in scripts/fuse.py (auto)"
+    )
     parser.add_argument("--force", action="store_true", help="write even if up to date, or over a file of others")
     return parser.parse_args(argv)
 
 
 def make(args: argparse.Namespace) -> None:
-    options = patches.Options(args.size, args.stride, args.drop_black, args.layout)
+    options = patches.Options(args.size, args.stride, args.drop_black, args.layout, args.range)
     found = find_pairs(args.root, args.ir, args.vis, args.match)
     for line in found.examples():
         print(line, file=sys.stderr)
@@ -53,7 +58,7 @@ def make(args: argparse.Namespace) -> None:
             return
         if stored is None:
             raise ValueError(f"{args.out} exists and is no whole file of make_patches: --force replaces it")
-    lines = doctor.quick_check(found.pairs, without=("unreadable", "size"))  # cutting ends with these
+    lines = doctor.quick_check(found.pairs, without=["unreadable", "size", *["range"] * (args.range != "auto")])
     doctor.refuse(lines, args.strict)
     for line in lines:
         print(line, file=sys.stderr)
@@ -72,6 +77,7 @@ def make(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
+    warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:
         make(args)
     except (ValueError, OSError) as error:

@@ -17,6 +17,7 @@ import argparse
 import csv
 import math
 import sys
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ from fusion.metrics.published import PROFILE as PUBLISHED_PROFILE  # noqa: E402
 from fusion.metrics.scoring import Found, Scored, find, score_all  # noqa: E402
 from fusion.metrics.significance import describe  # noqa: E402
 from fusion.pairing import Pair  # noqa: E402
+from fusion.reading import once  # noqa: E402
 from fusion.registry import METRICS, UnknownName, did_you_mean  # noqa: E402
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -42,6 +44,7 @@ ALIASES = {"viff": "VIF", "vifp": "VIF", "entropy": "EN"}
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
     try:
         if args.explain:
             from metric_docs import generated
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         keys = wanted(args)
         published = published_rows(args) if args.published is not None else {}
-        found = find(args.fused, args.ir, args.vis, args.names)
+        found = find(args.fused, args.ir, args.vis, args.range, args.names)
         looked = quick_look(args, found)
         doctor.refuse(looked, args.strict)
     except (ValueError, UnknownName, OSError) as error:
@@ -84,6 +87,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument(
         "--published", nargs="?", const="", metavar="ROW", help="compare with a published row (default: the folder's)"
+    )
+    parser.add_argument(
+        "--range",
+        default="auto",
+        metavar="IR[,VIS]",
+        help="what is black and white in the sources, as in scripts/fuse.py (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every picture's values")
@@ -154,7 +163,10 @@ def quick_look(args: argparse.Namespace, found: Found) -> list[str]:
     """What looks wrong with the sources and the results, a line each."""
     pairs = [Pair(t.name, t.ir, t.vis) for t in found.triples]
     results = {t.name: t.fused for t in found.triples}
-    return [*doctor.quick_check(pairs, task=args.task), *doctor.check_results(results)]
+    return [
+        *doctor.quick_check(pairs, task=args.task, without=["range"] * (args.range != "auto")),
+        *doctor.check_results(results),
+    ]
 
 
 def other_pictures(args: argparse.Namespace, found: Found, published: dict) -> list[str]:

@@ -14,6 +14,7 @@ from fusion.data.doctor import Folders, examine
 from fusion.data.folder import FolderData, find_pairs
 from fusion.data.patch_data import PatchData
 from fusion.options import TrainOptions
+from fusion.pairing import pair_folders
 
 NAMES = ("cddfuse_msrs", "ship_msrs", "swift_msrs")
 CONFIGS = {"cddfuse_msrs": "cddfuse_small.yml", "ship_msrs": "ship_short.yml", "swift_msrs": "swift_msrs.yml"}
@@ -88,7 +89,7 @@ SETS |= {f"MRI_{kind}": (kind, "MRI") for kind in ("CT", "PET", "SPECT")}
 @pytest.mark.parametrize("name", SETS)
 def test_training_and_test_sets_share_no_file(shared, name):
     trained = find_pairs(shared / "data" / "MSRS" / "train").pairs
-    tested = images.pair_folders(*(shared / "data" / name / side for side in SETS[name])).pairs
+    tested = pair_folders(*(shared / "data" / name / side for side in SETS[name])).pairs
 
     def hashes(pairs):
         return {hashlib.sha256(path.read_bytes()).hexdigest() for p in pairs for path in (p.ir, p.vis)}

@@ -15,8 +15,9 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from fusion.data.partners import Sketch, judge
-from fusion.data.picture_facts import ALIKE, BRIGHT, COPY, DIM, USED, Facts, candidates, similarity
+from fusion.data.picture_facts import ALIKE, BRIGHT, COPY, DIM, Facts, candidates, similarity
 from fusion.data.registration import Shift
+from fusion.reading.ranges import FRACTION
 
 Task = Literal["infrared-visible", "medical"]
 SIDES = ("ir", "vis")
@@ -103,7 +104,7 @@ def blanks(patients: Sequence[Patient]) -> list[Finding]:
             if f.border:
                 text = f"{side} has a white border of {f.border} pixels: cut it off both pictures"
                 findings.append(Finding("problem", "border", patient.name, text))
-            if f.bits > 8 and f.used < USED and f.high > 0:
+            if f.bits > 8 and 0 < f.used < FRACTION:
                 findings.append(Finding("problem", "range", patient.name, f"{side} {_range_text(f)}"))
             elif f.blank:
                 text = f"{side} {BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)}"
@@ -122,8 +123,8 @@ def blanks(patients: Sequence[Patient]) -> list[Finding]:
 def _range_text(f: Facts) -> str:
     low, high = f.range
     return (
-        f"uses {f.used:.1%} of its {f.bits} bits ({low} to {high}), as raw counts do, and will look flat: stretch it "
-        "(--range percentile, or --range LOW..HIGH)"
+        f"uses {f.used:.1%} of its {f.bits} bits ({low} to {high}), as raw counts do: --range LOW..HIGH says what is "
+        "black and white (auto: lowest to highest)"
     )
 
 
@@ -136,7 +137,7 @@ def results(patients: Sequence[Patient]) -> list[Finding]:
             text = "is black"
         elif f.range[1] <= 1:
             text = "holds 0 and 1 alone: floats of 0..1 saved as whole numbers; multiply by 255 first"
-        elif f.bits > 8 and f.used < USED:
+        elif f.bits > 8 and f.used < FRACTION:
             text = f"uses {f.used:.1%} of its {f.bits} bits: save it as 8 bits, or stretched to 16"
         elif f.blank in ("black", "constant"):
             text = BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)

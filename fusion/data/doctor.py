@@ -6,11 +6,15 @@ of it that a program can afford at its start, and `check_results` that for fused
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from fusion import images
 from fusion.data import diagnoses
@@ -20,6 +24,8 @@ from fusion.data.picture_facts import Facts, facts, file_size
 from fusion.data.registration import estimate_shift
 from fusion.names import natural
 from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, pair_names, pictures, twice
+from fusion.reading import Note
+from fusion.reading.ranges import FRACTION
 
 
 class Examination(NamedTuple):
@@ -113,7 +119,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         else:
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.SUFFIXES)} files")
+        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
     beside = (p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and not is_picture(p))
     within = {path.relative_to(folder).parts[0] for path in files.values()}
     strangers = [p.name for p in beside if p.name not in within]
@@ -129,8 +135,7 @@ def _measure(
         pictures = {}
         for side, path in patient.files.items():
             try:
-                pictures[side] = images.read(path)
-                patient.facts[side] = facts(pictures[side])
+                pictures[side], patient.facts[side] = _looked_at(path)
             except (ValueError, OSError) as error:
                 patient.errors[side] = " ".join(str(error).split())
         if not patient.whole or any(f.blank for f in patient.facts.values()):
@@ -142,11 +147,23 @@ def _measure(
 
     pool = ThreadPoolExecutor(workers)
     try:
-        for _ in pool.map(measure, patients):
-            if progress:
-                progress()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # whoever fuses the pictures says it
+            for _ in pool.map(measure, patients):
+                if progress:
+                    progress()
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is under way is finished
+
+
+def _looked_at(path: Path) -> tuple[np.ndarray, Facts]:
+    """A picture as programs fuse it, and its facts; of raw counts, `range` is that of the counts."""
+    image = images.read(path)
+    found = facts(image)
+    if found.bits > 8 and 0 < found.used < FRACTION:
+        image = images.read(path, "auto")
+        found = dataclasses.replace(facts(image), range=found.range)
+    return image, found
 
 
 def _comparable(a: Facts, b: Facts) -> bool:

@@ -9,16 +9,17 @@ to 0.94 at most. Neighbouring slices of the medical sets reach 0.991, so what co
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fusion import images
 from fusion.data.saliency import levels
+from fusion.reading import file_size
+
+__all__ = ["Facts", "candidates", "facts", "file_size", "similarity"]
 
 COPY = 0.995  # correlation of two looks from which on one picture is a copy of the other
 ALIKE = 0.97
@@ -28,7 +29,6 @@ COLOURED = 2.0  # grey levels between a pixel's greatest and least channel, on a
 BLACK = 8  # grey levels: all but a thousandth of a black picture is darker
 DIM = 32
 CONSTANT = 4  # grey levels from the darkest to the brightest thousandth
-USED = 0.26  # share of 16 bits from the darkest to the brightest thousandth: 14 bits in 16 use a quarter
 WHITE, BORDER = 250, 0.02  # level of a white border, and its least share of a side
 PALETTE = 0.7  # colours (of 4096) for each level of saturation; palettes have 0.4 at most, pictures 0.9 at least
 DARK_FRAME, DARK = 0.8, 12  # share of a frame of 8 pixels, and the level it lies below, of PET, SPECT, CT and MRI
@@ -91,14 +91,14 @@ def facts(image: np.ndarray) -> Facts:
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = small.std() if high - low > CONSTANT else 0.0
     look = (small - small.mean()) / spread if spread else np.zeros_like(small)
-    colour, palette = _colour(image)
+    colour = images.colourfulness(image)
     edges = [part.ravel() for part in (whole[:8], whole[-8:], whole[:, :8], whole[:, -8:])]
     return Facts(
         h=whole.shape[0],
         w=whole.shape[1],
         bits=8 * image.itemsize,
         colour=colour,
-        palette=palette,
+        palette=_is_palette(image, colour),
         rgb=image.ndim == 3,
         dark_frame=bool((np.concatenate(edges) <= DARK).mean() >= DARK_FRAME),
         border=max(top, bottom, left, right),
@@ -131,22 +131,17 @@ def _range(image: np.ndarray) -> tuple[int, int]:
     return (0, 2 ** (8 * image.itemsize) - 1) if eight else (low, high)
 
 
-def _colour(image: np.ndarray) -> tuple[float, bool]:
-    """(mean difference between the channels in grey levels, whether the colours are those of a false-colour table)"""
-    if image.ndim == 2:
-        return 0.0, False
-    h, w = image.shape[:2]
-    size = max(1, w // 4), max(1, h // 4)
-    # Reduced, because JPEG keeps colour at half the resolution and lets it bleed over edges.
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) * (255 / np.iinfo(image.dtype).max)
-    colour = float((small.max(2) - small.min(2)).mean())
+def _is_palette(image: np.ndarray, colour: float) -> bool:
+    """Whether the colours are those of a false-colour table: few of them, for how strong they are."""
     if colour < COLOURED:
-        return colour, False
+        return False
+    h, w = image.shape[:2]
     # Every fourth pixel as it is: the mean of two of a table's colours is none of them.
-    cells = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST) // (16 * (np.iinfo(image.dtype).max // 255))
-    counts = np.bincount((cells.astype(np.int32) @ [256, 16, 1]).ravel(), minlength=4096)
+    some = cv2.resize(image, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_NEAREST)
+    cells = (some // (16 * (np.iinfo(image.dtype).max // 255))).astype(np.int32)
+    counts = np.bincount((cells @ [256, 16, 1]).ravel(), minlength=4096)
     shares = np.sort(counts)[::-1].cumsum() / counts.sum()
-    return colour, (int(np.searchsorted(shares, 0.98)) + 1) / colour < PALETTE
+    return (int(np.searchsorted(shares, 0.98)) + 1) / colour < PALETTE
 
 
 def _signs(grey: np.ndarray) -> np.ndarray:
@@ -170,42 +165,3 @@ def candidates(a: Sequence[Facts], b: Sequence[Facts]) -> list[tuple[int, int]]:
         distance = (left.shape[1] - left[start : start + 1024] @ right.T) / 2
         found += [(start + int(i), int(j)) for i, j in np.argwhere(distance <= HASH_DISTANCE)]
     return found
-
-
-# --- without decoding -----------------------------------------------------------------------------------------------
-
-
-def file_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of a picture file: from its header where that is PNG, JPEG or BMP, otherwise by decoding it.
-
-    Raises OSError where the file cannot be opened, ValueError where it is no picture.
-    """
-    with Path(path).open("rb") as file:
-        start = file.read(32)
-        if start.startswith(b"\x89PNG\r\n\x1a\n") and start[12:16] == b"IHDR" and len(start) >= 24:
-            w, h = struct.unpack(">II", start[16:24])
-            return h, w
-        if start.startswith(b"BM") and len(start) >= 26:
-            w, h = struct.unpack("<ii", start[18:26])
-            return abs(h), w  # a negative height: rows from the top
-        if start.startswith(b"\xff\xd8") and (size := _jpeg_size(file)):
-            return size
-    h, w = images.read(path).shape[:2]
-    return h, w
-
-
-def _jpeg_size(file) -> tuple[int, int] | None:
-    """From marker to marker to the frame header, which is any of SOF0..SOF15 but the tables DHT, JPG and DAC."""
-    file.seek(2)
-    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-        marker, length = head[1], int.from_bytes(head[2:], "big")
-        if marker == 0xFF:  # a fill byte
-            file.seek(-3, 1)
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = file.read(5)
-            return (int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")) if len(frame) == 5 else None
-        elif length < 2:
-            return None
-        else:
-            file.seek(length - 2, 1)
-    return None

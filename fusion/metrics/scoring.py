@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from fusion.metrics.base import Metric
 from fusion.metrics.scene import Scene
 from fusion.names import Rule, natural
 from fusion.pairing import find_results, pair_folders
+from fusion.reading import How, once
 from fusion.registry import METRICS
 
 
@@ -34,6 +37,8 @@ class Triple:
     fused: Path
     ir: Path
     vis: Path
+    ranges: tuple[How, How] = ("auto", "auto")
+    """What becomes black and white in ir and vis; one for a whole set."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,12 @@ class Found:
     """Lines: how the names belong together, where they are not simply equal."""
 
 
-def find(fused: Path, ir: Path, vis: Path, match: str | None = None) -> Found:
+def find(fused: Path, ir: Path, vis: Path, range: str = "auto", match: str | None = None) -> Found:
     """Match three folders by the names of their files; the pairs of sources say which results there must be.
 
-    match: a pattern `IR*=VIS*`, or `IR*=VIS*=*_fused` with the side of the results. Raises ValueError for a folder that
-    is missing or empty, for one folder given twice, and where no names agree.
+    range: what the sources were fused with. match: a pattern `IR*=VIS*`, or `IR*=VIS*=*_fused` with the side of the
+    results. Raises ValueError for a folder that is missing or empty, for one folder given twice, and where no names
+    agree.
     """
     sides = list(Rule.of(match, sides=(2, 3)).sides) if match else ["*", "*"]
     sources, results = None if sides[0] == sides[1] else "=".join(sides[:2]), sides[2] if len(sides) > 2 else None
@@ -71,7 +77,8 @@ def find(fused: Path, ir: Path, vis: Path, match: str | None = None) -> Found:
     if fused.is_dir() and any(fused.samefile(folder) for folder in (ir, vis)):
         raise ValueError(f"--fused {fused} is the folder of a source: every picture would be its own result")
     files, around = find_results(fused, pairs, results)
-    triples = [Triple(p.name, files[p.name], p.ir, p.vis) for p in pairs.pairs if p.name in files]
+    ranges = images.ranges_of(pairs.pairs, range)
+    triples = [Triple(p.name, files[p.name], p.ir, p.vis, ranges) for p in pairs.pairs if p.name in files]
     wanted = {p.name for p in pairs.pairs}
     missing = [f"{p.name}: no result in {fused}" for p in pairs.pairs if p.name not in files]
     stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted, key=natural)]
@@ -90,7 +97,8 @@ def measured(metrics: Mapping[str, Metric], scene: Scene) -> dict[str, float]:
 def score(triple: Triple, keys: Sequence[str]) -> Scored:
     """The values of three files by `profile/name`; a file that cannot be scored is an error, not an exception."""
     try:
-        levels = [images.grey_levels(images.read(path)) for path in (triple.fused, triple.ir, triple.vis)]
+        files = zip((triple.fused, triple.ir, triple.vis), ("full", *triple.ranges), strict=True)
+        levels = [images.grey_levels(images.read(path, how)) for path, how in files]
         return Scored(triple.name, measured({key: METRICS[key] for key in keys}, Scene(*levels)))
     except (ValueError, OSError) as error:
         return Scored(triple.name, error=f"{triple.name}: {' '.join(str(error).split())}")
@@ -119,6 +127,7 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin_process() -> None:
+    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
     cv2.setNumThreads(1)
     keep_freed_memory()

@@ -65,7 +65,7 @@ def layout(request, tmp_path, monkeypatch):
 
 
 def write_config(more: str = "") -> None:
-    sets = "{name: A, root: .%s}" % more
+    sets = f"{{name: A, root: .{more}}}"
     Path("x.yml").write_text(
         f"out: results\nmodels: [{{name: average}}]\ndatasets: [{sets}]\nmetrics: {{names: [EN]}}\n"
     )
