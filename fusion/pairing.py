@@ -174,12 +174,21 @@ def _example(ir: Mapping[str, Path], vis: Mapping[str, Path]) -> str:
 
 
 def _one_folder(folder: Path) -> str:
-    rule = names.rule_within(list(by_name(folder)))
+    files = by_name(folder)
+    rule = names.rule_within(list(files))
     remedy = f"--match '{rule.text}'" if rule else "--match 'IR*=VIS*'"
+    if not rule and _has_four_channels(next(iter(files.values()))):
+        remedy = "pictures of four channels, as MFNet's: scripts/split_channels.py parts them"
     return (
         f"{folder} is given as infrared and as visible: every picture would be its own partner; name the other folder, "
         f"or say how the names in this one differ ({remedy})"
     )
+
+
+def _has_four_channels(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(26)
+    return start.startswith(b"\x89PNG") and len(start) == 26 and start[25] == 6
 
 
 # --- a root that holds both -----------------------------------------------------------------------------------------

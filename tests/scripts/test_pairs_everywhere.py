@@ -30,7 +30,9 @@ def program(path: str):
 
 
 FUSE, SCORE, TEST = (program(p) for p in ("scripts/fuse.py", "scripts/score.py", "test.py"))
-PATCHES, SALIENCY, CHECK = (program(f"scripts/{p}.py") for p in ("make_patches", "make_saliency", "check_pairs"))
+PATCHES, SALIENCY, CHECK, SPLIT = (
+    program(f"scripts/{p}.py") for p in ("make_patches", "make_saliency", "check_pairs", "split_channels")
+)
 
 
 def scene(seed: int) -> np.ndarray:
@@ -251,6 +253,25 @@ def test_frames_follow_in_natural_order(pairs, capsys, monkeypatch):
     assert FUSE.main(["ir", "vi", "-o", "fused", "--model", "average"]) == 0
     capsys.readouterr()
     assert written == [str(n) for n in range(12)]
+
+
+# --- pictures of four channels --------------------------------------------------------------------------------------
+
+
+def test_four_channels_become_two_folders(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("images/day").mkdir(parents=True)
+    for n in range(2):
+        four = np.dstack([visible(n), scene(n)])
+        cv2.imwrite(f"images/day/{n}.png", cv2.cvtColor(four, cv2.COLOR_RGBA2BGRA))
+    cv2.imwrite("images/day/2.png", np.dstack([visible(2), np.full((H, W), 255, np.uint8)]))  # transparency
+    assert FUSE.main(["images", "images", "-o", "fused", "--model", "average"]) == 2
+    assert "scripts/split_channels.py" in capsys.readouterr().err
+    assert SPLIT.main(["images", "-o", "."]) == 1
+    assert "2.png: expected a fourth channel" in capsys.readouterr().err
+    assert below("ir") == below("vi") == ["day/0", "day/1"]
+    np.testing.assert_array_equal(images.read("ir/day/1.png"), scene(1))
+    np.testing.assert_array_equal(images.read("vi/day/1.png"), visible(1))
 
 
 # --- patch files ----------------------------------------------------------------------------------------------------
