@@ -173,8 +173,8 @@ def _comparable(a: Facts, b: Facts) -> bool:
 
 # --- at the start of a run ------------------------------------------------------------------------------------------
 
-MOST_LOOKED_AT = 8  # pairs
-BUDGET = 8e6  # pixels of both pictures: half a second or less of reading and measuring
+MOST_LOOKED_AT = 6  # pairs
+BUDGET = 4e6  # pixels of both pictures: half a second or less of reading and measuring
 SHOWN = 6  # lines
 
 
