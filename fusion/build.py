@@ -185,5 +185,5 @@ def _find(options: DatasetOptions, config: str | Path) -> DataSet:
     except (ValueError, OSError) as error:
         raise ValueError(
             f"{config}: data set {options.name}: {error} (in a config: ir, vis, match); README, Data sets, says where "
-            "to get pictures"
+            "to get them"
         ) from error

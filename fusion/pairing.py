@@ -247,6 +247,8 @@ def _deep(root: Path, ir: str, vis: str) -> str | None:
 
 def find_pairs(root: str | Path, ir: str = "ir", vis: str = "vi", match: str | None = None) -> Pairing:
     """The pairs of `root`: `Folders.of` it, paired. Raises ValueError without them."""
+    if not Path(root).is_dir():
+        raise ValueError(f"{Path(root, ir)} is not a folder (looked in {Path(root, ir).absolute().parent})")
     return Folders.of(root, ir, vis, match).pair()
 
 

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
-    (-1, "reading reading.*"),  # below all: what a file is
-    (0, "places registry options images layers losses memory report data.sampler training.checkpoint names"),
+    (-1, "reading reading.* names"),  # below all: what a file is, and what it is called
+    (0, "places registry options images layers losses memory report data.sampler training.checkpoint"),
     (0, "networks.base networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
     (0.5, "pairing"),

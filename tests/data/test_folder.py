@@ -110,7 +110,7 @@ def test_is_registered(root):
 
 
 def test_missing_folders(root):
-    with pytest.raises(ValueError, match="nowhere is not a folder: expected one that holds ir/ and vi/"):
+    with pytest.raises(ValueError, match="nowhere/ir is not a folder"):
         FolderData(root=str(root / "nowhere"))
     with pytest.raises(ValueError, match="thermal is not a folder"):
         FolderData(root=str(root), ir="thermal")
