@@ -1,6 +1,7 @@
 """Data: patch files, folders of pairs, saliency masks, which samples make a batch; the pair doctor; downloads."""
 
 from fusion.data import (
+    alignment,
     diagnoses,
     doctor,
     download,
@@ -14,6 +15,7 @@ from fusion.data import (
 )
 
 __all__ = [
+    "alignment",
     "diagnoses",
     "doctor",
     "download",
