@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 DATA ?= test_img/sample
 
-.PHONY: help demo train-demo test test-all bench samples clean
+.PHONY: help demo train-demo test test-all bench samples web clean
 
 help:
 	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test      style and tests, a few minutes"
 	@echo "make test-all  the slow tests too"
 	@echo "make bench     every benchmark"
+	@echo "make web       a page that fuses in the browser (web/index.html); needs npm"
 	@echo "make samples   render the sample pairs again"
 
 $(READY): requirements.txt pyproject.toml
@@ -22,7 +23,7 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Setting up $(VENV) (once; PyTorch is large: some minutes)"
 	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -e '.[test,onnx,bench]'
 	@touch $@
 
 demo: $(READY)
@@ -48,6 +49,10 @@ bench: $(READY)
 	$(BIN)/python scripts/benchmark.py metrics
 	$(BIN)/python scripts/benchmark.py infer
 	$(BIN)/python scripts/benchmark.py train
+
+web: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx]'
+	$(BIN)/python scripts/export_page.py -o web
 
 samples: $(READY)
 	$(BIN)/python scripts/make_samples.py

@@ -28,18 +28,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, config, images, infer, latex, metrics, page, report
+from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weights
 from fusion.data.doctor import quick_check
 from fusion.memory import keep_freed_memory
 from fusion.metrics import scoring, significance
 from fusion.options import ModelOptions, TestOptions
+from fusion.reading import once
 from fusion.registry import UnknownName
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
-    warnings.showwarning = lambda message, *_: tqdm.write(str(message), file=sys.stderr)
+    warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:
         try:
             options = config.load(args.opt, args.overrides, TestOptions)
@@ -178,10 +179,11 @@ class Journal:
             file.write(text)
 
 
-def model_key(model: ModelOptions, options: TestOptions, chosen: dict) -> str:
+def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
-    weights = hashlib.sha256(model.weights.read_bytes()).hexdigest() if model.weights else None
-    parts = [__version__, model.name, model.options, weights, options.output, options.metrics.profile, list(chosen)]
+    file = weights.chosen(model.name, model.weights, task)[1]
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file else None
+    parts = [__version__, model.name, model.options, sha256, options.output, options.metrics.profile, list(chosen)]
     if (how := (model.speed, model.max_memory)) != ("exact", None):
         parts.append(how)
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -215,7 +217,7 @@ def compare(
         for dataset in plan.datasets:
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
-            keys = {m.row: model_key(m, options, plan.metrics) for m in models}
+            keys = {m.row: model_key(m, options, plan.metrics, task) for m in models}
             networks = {m.row: build.row(m, task).to(device).form() for m in models}
             if share.rank == 0:
                 for line in dataset.pairing.report():
@@ -223,7 +225,7 @@ def compare(
                 for line in quick_check(dataset.pairing.pairs, task=task):
                     bar.write(f"{name}: {line}")
             for pair in share.of(dataset.pairing.pairs):
-                scorer = Scorer(dataset.options, pair, options, plan.metrics, journal, work)
+                scorer = Scorer(dataset, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
@@ -274,7 +276,7 @@ class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
     def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
-        self.dataset, self.pair, self.options = dataset, pair, options
+        self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
         self.metrics, self.journal, self.work = chosen, journal, work
         self.sources: tuple | None = None
 
@@ -283,6 +285,8 @@ class Scorer:
         picture = self.options.out / self.dataset.name / row / f"{self.pair.name}.png"
         sources = " ".join(f"{path} {images.stamp(path)}" for path in (self.pair.ir, self.pair.vis))
         key = f"{model_key} {self.dataset.task} {sources}"
+        if self.ranges != ("full", "full"):
+            key += f" {self.ranges}"
         if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
             self.work.queue.append((old, None))
             return
@@ -292,7 +296,7 @@ class Scorer:
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
         record = {**names, "key": key, "picture": images.stamp(picture), "seconds": seconds}
         if self.work.processes is not None:
-            self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis))
+            self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis, self.ranges))
             return
         scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
         record["scores"] = scoring.measured(self.metrics, scene)
@@ -303,7 +307,9 @@ class Scorer:
         """(ir, vis, ir grey levels, vis grey levels)"""
         if self.sources is None:
             try:
-                ir, vis = images.read(self.pair.ir), images.read(self.pair.vis)
+                ir, vis = (
+                    images.read(path, how) for path, how in zip((self.pair.ir, self.pair.vis), self.ranges, strict=True)
+                )
                 infer.check_sizes(ir, vis)
             except (ValueError, OSError) as error:
                 raise PairError(error) from error
@@ -314,7 +320,12 @@ class Scorer:
         """(picture, seconds); reading and writing files is not in the time."""
         try:
             start = time.perf_counter()
-            fused = infer.fuse(network, ir, vis, output=self.options.output, task=self.dataset.task)
+            how = {
+                "output": self.options.output,
+                "task": self.dataset.task,
+                "range": "full",
+            }  # it was read in its range
+            fused = infer.fuse(network, ir, vis, **how)
             return fused, time.perf_counter() - start
         except ValueError as error:
             raise PairError(error) from error
@@ -356,7 +367,8 @@ def write_page(plan: build.Comparison, out: Path) -> None:
         labels = (
             (Path(options.ir).name, Path(options.vis).name) if options.task == "medical" else ("infrared", "visible")
         )
-        page.add_sources(out, options.name, [(p.name, p.ir, p.vis) for p in dataset.pairing.pairs], labels)
+        pairs = [(p.name, p.ir, p.vis) for p in dataset.pairing.pairs]
+        page.add_sources(out, options.name, pairs, labels, dataset.ranges)
     page.write(out)
 
 

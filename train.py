@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from fusion import build_training, config, images, weights
 from fusion.build_training import NothingToTrain, Run, is_first_process, nothing_to_train
 from fusion.memory import keep_freed_memory
 from fusion.options import TrainOptions
+from fusion.reading import once
 from fusion.registry import NETWORKS, UnknownName
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
@@ -37,6 +39,7 @@ NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # PyTorch
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    warnings.showwarning = once(lambda text: say(f"note: {text}"))
     try:
         options = read_options(args.opt, args.overrides)
         folder = Path("runs") / options.name

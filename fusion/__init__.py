@@ -1,7 +1,7 @@
 """Fuse infrared and visible (or medical) images: CDDFuse, SHIP and CPFusion, trained, run and measured alike.
 
     import fusion
-    network = fusion.load("cpfusion")
+    network = fusion.load("swift")
     picture = fusion.fuse(network, "ir.png", "vis.png")
     scores = fusion.evaluate(picture, "ir.png", "vis.png")
 
@@ -13,43 +13,52 @@
 __version__ = "0.1.0"
 
 
-def load(name, weights=None, *, speed="exact", max_memory=None, **options):
-    """A network by name, in evaluation mode.
+def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, **options):
+    """A network that fuses, in evaluation mode: by its name with the weights that come with the project, or by a file.
 
-    name: `cddfuse`, `ship`, `cpfusion`, `average`, `maximum`, or whatever else is registered; or the path of an .onnx
-        file that `scripts/export_onnx.py` wrote.
-    weights: our .safetensors or the authors' .pth; None leaves a learned network untrained.
+    name: `cddfuse`, `ship`, `swift`, `cpfusion`, or whatever else is registered; or the path of an .onnx file that
+        `scripts/export_onnx.py` wrote. Not needed where `weights` is a file, which says of which network it is.
+    weights: a file: ours, the authors' checkpoint, a state dict, a checkpoint of a run; None: the shipped ones;
+        `none`: the untrained network, which says so when it first fuses.
+    task: `medical` takes weights and options that suit it, where there are such.
     speed: how pictures are fused: `exact` (float32), `bf16` (faster, under half a gray level away on average),
         `compiled` (float32 by torch.compile).
     max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse (the same result) and ship
         (overlapping tiles where the whole picture does not fit, which warns how far they differ). A pair that needs
         more raises ValueError.
     options: constructor arguments.
-    Raises LookupError for an unknown name, ValueError for options or weights that do not fit, FileNotFoundError.
+    Raises LookupError for an unknown name, ValueError for options or weights that do not fit or are not finite,
+    FileNotFoundError.
     """
     from fusion import build
 
-    return build.network(name, weights, options, speed=speed, max_memory=max_memory)
+    return build.ready(name, weights, options, task, speed=speed, max_memory=max_memory)
 
 
-def fuse(network, ir, vis, *, output="colour", task="infrared-visible"):
+def fuse(network, ir, vis, *, output="colour", task="infrared-visible", range="auto"):
     """Fuse a pair; returns uint8 (H, W) or (H, W, 3) RGB, the picture `test.py` would save.
 
     output: `colour` (where the visible image has colour) or `gray`.
     task: `medical` takes the colour of the functional image (PET, SPECT), passed as `ir`.
+    range: what becomes black and white, `IR` or `IR,VIS`, each `auto` (8-bit pictures as they are; 16-bit ones that use
+        a fraction of their range, and files of signed counts or degrees, stretched with a warning), `full` (of the
+        type), `percentile`, or LOW..HIGH in the samples' units.
     Raises ValueError for a pair that cannot be fused (two sizes, too small), OSError for a file.
     """
     from fusion import infer
 
-    return infer.fuse(network, ir, vis, output=output, task=task)
+    return infer.fuse(network, ir, vis, output=output, task=task, range=range)
 
 
-def evaluate(fused, ir, vis, profile="cddfuse"):
+def evaluate(fused, ir, vis, profile="cddfuse", *, range="auto"):
     """Every metric of a profile, on the pictures' 8-bit luminance: {name: value}.
 
+    range: what the sources were fused with (see `fuse`); the fused picture counts as it is.
     Raises LookupError for an unknown profile, ValueError for pictures of different or too small sizes.
     """
-    from fusion import images, infer, metrics
+    from fusion import images, infer, metrics, reading
 
-    pictures = (("fused", fused), ("ir", ir), ("vis", vis))
-    return metrics.evaluate(*(images.grey_levels(infer.as_array(p, what)) for what, p in pictures), profile=profile)
+    of_ir, of_vis = reading.of_pair(range)
+    pictures = (("fused", fused, "full"), ("ir", ir, of_ir), ("vis", vis, of_vis))
+    levels = (images.grey_levels(infer.as_array(picture, what, how)) for what, picture, how in pictures)
+    return metrics.evaluate(*levels, profile=profile)

@@ -14,11 +14,13 @@ import torch
 import fusion.metrics
 import fusion.networks  # registers the networks
 from fusion import weights
-from fusion.images import Pairing, pair_folders
+from fusion.images import Pairing, pair_folders, ranges_of
 from fusion.networks.base import Network, Speed
 from fusion.onnx_file import OnnxNetwork
 from fusion.options import DatasetOptions, ModelOptions, TestOptions
+from fusion.reading import How
 from fusion.registry import NETWORKS, UnknownName
+from fusion.weight_files import is_onnx
 
 
 def network(
@@ -36,17 +38,15 @@ def network(
     speed, max_memory: how it fuses pictures (`Network.fuse_for_inference`); memory in bytes or as `3GiB`.
     Raises UnknownName, ValueError, FileNotFoundError, ImportError (an ONNX file without onnxruntime).
     """
-    if str(name).endswith(".onnx"):
+    if name not in NETWORKS and (str(name).endswith(".onnx") or is_onnx(name)):
         if weight_file or options or max_memory or speed != "exact":
             raise ValueError(f"{name} has its weights and options inside, in float32: give none")
         return OnnxNetwork(name)
     cls = NETWORKS[name]
-    stated_name, stated_options = weights.stated(weight_file) if weight_file else (None, {})
-    if stated_name not in (None, name):
-        raise ValueError(f"{weight_file} holds weights of {stated_name}, not of {name}")
     if weight_file and not cls.learned:
         raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
-    all_options = {**cls.task_options.get(task, {}), **stated_options, **(options or {})}
+    stated = weights.options_in(weight_file, name) if weight_file else {}
+    all_options = {**cls.task_options.get(task, {}), **stated, **(options or {})}
     try:
         built = NETWORKS.build(name, all_options)
     except (RuntimeError, ArithmeticError) as error:  # sizes of 0 or less, mostly
@@ -58,10 +58,31 @@ def network(
     return built.eval()
 
 
+def ready(
+    name: str | None,
+    given: str | Path | None = None,
+    options: dict | None = None,
+    task: str = "",
+    **how,
+) -> Network:
+    """A network that fuses: `network` with the weights that `weights.chosen` finds, the shipped ones by default.
+
+    given: a weight file, `none` for the untrained network, or None.
+    Raises as `network` and `weights.chosen`.
+    """
+    name, file = weights.chosen(name, given, task)
+    try:
+        return network(name, file, options, task, **how)
+    except ValueError as error:
+        if given is None and file and options and "with these options" in str(error):
+            raise ValueError(f"{error}: give weights of these sizes, or 'none' for the untrained network") from error
+        raise
+
+
 def row(options: ModelOptions, task: str = "") -> Network:
-    """The network of a comparison's row; raises as `network`."""
+    """The network of a comparison's row; raises as `ready`."""
     how = {"speed": options.speed, "max_memory": options.max_memory}
-    return network(options.name, options.weights, options.options, task, **how)
+    return ready(options.name, options.weights, options.options, task, **how)
 
 
 def number_of_bytes(text: int | str | None) -> int | None:
@@ -96,6 +117,8 @@ class DataSet:
 
     options: DatasetOptions
     pairing: Pairing
+    ranges: tuple[How, How] = ("auto", "auto")
+    """What becomes black and white in all its infrared and visible pictures."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +159,7 @@ def _check_model(model: ModelOptions) -> str | None:
     if not cls.learned:
         row(model)
         return None
-    if model.weights is None:
-        raise ValueError(f"{model.name} is a learned network: `weights` must name its file")
-    if not model.weights.is_file():
+    if model.weights is not None and str(model.weights) != weights.NONE and not model.weights.is_file():
         reason = (
             f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
             f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file "
@@ -147,13 +168,19 @@ def _check_model(model: ModelOptions) -> str | None:
         if model.optional:
             return reason
         raise FileNotFoundError(reason)
-    row(model)
+    try:
+        row(model)
+    except FileNotFoundError as error:  # nothing shipped
+        if model.optional:
+            return str(error)
+        raise
     return None
 
 
 def _find(options: DatasetOptions, config: str | Path) -> DataSet:
     try:
-        return DataSet(options, pair_folders(options.root / options.ir, options.root / options.vis))
+        pairing = pair_folders(options.root / options.ir, options.root / options.vis)
+        return DataSet(options, pairing, ranges_of(pairing.pairs, options.range))
     except ValueError as error:
         where = f"{options.root / options.ir} and {options.root / options.vis}"
         raise ValueError(

@@ -27,6 +27,7 @@ from fusion.data.doctor import quick_check
 from fusion.data.sampler import loader
 from fusion.networks.base import Network, checkpoint_activations
 from fusion.options import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
+from fusion.reading import How
 from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName, did_you_mean
 from fusion.training import rates
 from fusion.training.phases import Every, Judge, Phase, trained_steps
@@ -242,15 +243,16 @@ def _judge(options: ValidationOptions | None) -> Judge | None:
     metrics = fusion.metrics.select(options.metrics.profile, names)
     if options.best not in metrics:
         raise ValueError(f"validation.best: no metric '{options.best}'; there are: {', '.join(metrics)}")
-    sets = [(dataset, _pairs(dataset, options.limit)) for dataset in options.datasets]
+    found = [(dataset, _pairs(dataset, options.limit)) for dataset in options.datasets]
+    sets = [(dataset, pairs, images.ranges_of(pairs, dataset.range)) for dataset, pairs in found]
 
     def measure(network: nn.Module) -> dict[str, float]:
         """Means over all validation pairs, of the 8-bit gray pictures."""
         sums: dict[str, list[float]] = {name: [] for name in metrics}
-        for dataset, pairs in sets:
+        for dataset, pairs, (of_ir, of_vis) in sets:
             for pair in pairs:
-                ir, vis = images.read(pair.ir), images.read(pair.vis)
-                fused = infer.fuse(network, ir, vis, output="gray", task=dataset.task)
+                ir, vis = images.read(pair.ir, of_ir), images.read(pair.vis, of_vis)
+                fused = infer.fuse(network, ir, vis, output="gray", task=dataset.task, range="full")
                 levels = [images.grey_levels(x) for x in (fused, ir, vis)]
                 for name, metric in metrics.items():
                     sums[name].append(metric(*levels))
@@ -284,10 +286,14 @@ def _shown(options: ValidationOptions | None, data) -> list[dict[str, Tensor]]:
     """Batches of one pair each, at most SHOWN_SIZE a side: validation pairs, or training pairs where there are none."""
     if options is None:
         return [_as_batch(data[i]["ir"], data[i]["vis"]) for i in range(min(2, len(data)))]
-    pairs = [pair for dataset in options.datasets for pair in _pairs(dataset, None)]
-    chosen = [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, min(options.pictures, len(pairs)))]
-    read = [[torch.from_numpy(images.luminance(images.read(p)))[None] for p in (pair.ir, pair.vis)] for pair in chosen]
-    return [_as_batch(*pair) for pair in read]
+    sets = [(_pairs(dataset, None), dataset.range) for dataset in options.datasets]
+    ranged = [(pair, ranges) for pairs, how in sets for ranges in [images.ranges_of(pairs, how)] for pair in pairs]
+    chosen = [ranged[int(i)] for i in np.linspace(0, len(ranged) - 1, min(options.pictures, len(ranged)))]
+    return [_as_batch(_plane(pair.ir, of_ir), _plane(pair.vis, of_vis)) for pair, (of_ir, of_vis) in chosen]
+
+
+def _plane(path: Path, how: How) -> Tensor:
+    return torch.from_numpy(images.luminance(images.read(path, how)))[None]
 
 
 def _as_batch(ir: Tensor, vis: Tensor) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fusion import places
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -41,8 +43,9 @@ def check(data: dict, model: type[Model], path: str | Path) -> Model:
 
 def read_yaml(path: str | Path) -> dict:
     """The mapping in a YAML file. Raises ValueError for bad YAML (with line and column), a tag, a key given twice."""
+    own = places.programs() / path  # configs/x.yml of the project, from any folder
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = (own if own.is_file() and not Path(path).exists() else Path(path)).read_text(encoding="utf-8")
     except FileNotFoundError:
         known = sorted(str(p) for p in Path(path).parent.glob("*.y*ml"))
         there = f"; there are: {', '.join(known)}" if known else ""

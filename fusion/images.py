@@ -7,7 +7,7 @@ else works on float32 in [0, 1]. The luminance is BT.601's: Y = 0.299 R + 0.587 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,53 +16,13 @@ from typing import Literal
 import cv2
 import numpy as np
 
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
+from fusion.reading import OPENCV_LOG, SUFFIXES, WRITTEN, How, holds_picture, is_picture, of_pair, read, set_range
+
+__all__ = ["OPENCV_LOG", "SUFFIXES", "WRITTEN", "holds_picture", "is_picture", "read"]
 
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # formats that keep 16 bits
-OPENCV_LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and 4 keep getLogLevel and setLogLevel
-PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk of every PNG and its checksum
 
 # --- files ----------------------------------------------------------------------------------------------------------
-
-
-def read(path: str | Path) -> np.ndarray:
-    """The picture in a file: (H, W) or (H, W, 3) RGB, uint8 or uint16. Transparency is dropped.
-
-    Raises OSError where the file cannot be opened, ValueError where it is no whole 8- or 16-bit picture.
-    """
-    data = Path(path).read_bytes()
-    _refuse_truncated(path, data)
-    image = _decode(data)
-    if image is None:
-        raise ValueError(f"{path} cannot be decoded: expected a whole {', '.join(s[1:] for s in SUFFIXES)} picture")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path} holds {image.dtype} samples: expected 8 or 16 bits, unsigned; convert the file first")
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
-
-
-def _decode(data: bytes) -> np.ndarray | None:
-    """OpenCV's decoder without its chatter on stderr; None where it gives up."""
-    if not data:
-        return None
-    level = OPENCV_LOG.getLogLevel()
-    OPENCV_LOG.setLogLevel(0)  # silent
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    finally:
-        OPENCV_LOG.setLogLevel(level)
-
-
-def _refuse_truncated(path: str | Path, data: bytes) -> None:
-    """OpenCV 4 fills the missing half of a cut PNG or JPEG with gray and says nothing; so look for the end marks."""
-    png = data.startswith(b"\x89PNG") and PNG_END not in data
-    # In JPEG's entropy-coded data 0xFF is followed by 0x00, so an end mark after the last scan header is the real one.
-    jpeg = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if png or jpeg:
-        raise ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
 
 
 def write(path: str | Path, image: np.ndarray) -> None:
@@ -73,8 +33,8 @@ def write(path: str | Path, image: np.ndarray) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(SUFFIXES)}")
+    if suffix not in WRITTEN:
+        raise ValueError(f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(WRITTEN)}")
     check_shape(image, str(path))
     # OpenCV would cut other types to 0..255 without a word.
     if image.dtype != np.uint8 and not (image.dtype == np.uint16 and suffix in DEEP_SUFFIXES):
@@ -140,6 +100,21 @@ def is_coloured(image: np.ndarray) -> bool:
     return image.ndim == 3 and bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())
 
 
+def colourfulness(image: np.ndarray) -> float:
+    """Grey levels between a pixel's greatest and least channel, on average; 0 for (H, W).
+
+    Of a copy at a quarter of the size, because JPEG keeps colour at half the resolution and lets it bleed over edges.
+    Gray pictures saved as JPEG stay below 1, PET and SPECT lie above 10; a coloured mark on a gray slice counts little.
+    """
+    if image.ndim == 2:
+        return 0.0
+    h, w = image.shape[:2]
+    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    image = image.astype(np.float32, copy=False) if image.dtype.kind == "f" else image
+    small = cv2.resize(image, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return float((small.max(2) - small.min(2)).mean()) * 255 / top
+
+
 def check_shape(image: np.ndarray, what: str) -> None:
     """Raise ValueError unless `image` is (H, W) or (H, W, 3)."""
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
@@ -156,6 +131,9 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
 
 
+_RED, _GREEN, _BLUE = (float(np.float32(share)) for share in (0.299, 0.587, 0.114))
+
+
 def grey_levels(image: np.ndarray) -> np.ndarray:
     """(H, W) or (H, W, 3) RGB, any depth -> (H, W) float64 of whole numbers 0..255, halves rounded to even.
 
@@ -165,7 +143,13 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
         return image.astype(np.float64)
     scaled = image.astype(np.float32) if image.dtype == np.uint8 else to_float(image) * np.float32(255)
     if scaled.ndim == 3:
-        scaled = cv2.cvtColor(scaled, cv2.COLOR_RGB2GRAY)
+        # 16,782 colours lie halfway between two levels, and there the last bit of float32 decides. This is the sum of
+        # OpenCV's COLOR_BGR2GRAY, which the authors call: two fused multiply-adds, here exact in float64 and then
+        # rounded, so that no processor without them gives another picture.
+        red, green, blue = (scaled[..., i].astype(np.float64) for i in range(3))
+        partial = (green * _GREEN).astype(np.float32)
+        partial = (blue * _BLUE + partial).astype(np.float32)
+        scaled = (red * _RED + partial).astype(np.float32)
     return np.rint(scaled).astype(np.float64)
 
 
@@ -199,6 +183,15 @@ class Pair:
     name: str
     ir: Path
     vis: Path
+
+
+def ranges_of(pairs: Sequence[Pair], how: str | How = "auto") -> tuple[How, How]:
+    """What becomes black and white in all infrared and in all visible pictures of a set (`fusion.reading.ranges`).
+
+    how: `IR` or `IR,VIS`, each `auto`, `full`, `percentile` or LOW..HIGH. Raises ValueError for anything else.
+    """
+    of_ir, of_vis = of_pair(how)
+    return set_range([pair.ir for pair in pairs], of_ir), set_range([pair.vis for pair in pairs], of_vis)
 
 
 @dataclass(frozen=True)
@@ -239,11 +232,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         raise ValueError(f"{folder} is not a folder (looked in {folder.absolute().parent})")
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        if not is_picture(path) or path.name.startswith(".") or not path.is_file():
             continue
         if path.stem in files:
             raise ValueError(f"{folder} holds {files[path.stem].name} and {path.name}: one picture per name, please")
         files[path.stem] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in SUFFIXES)} files")
+        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in WRITTEN)} files")
     return files

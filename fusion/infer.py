@@ -17,6 +17,8 @@ from torch import Tensor
 
 from fusion import images
 from fusion.networks.base import Network
+from fusion.reading import How, of_pair, of_type, upright
+from fusion.reading.ranges import applied
 
 Picture = str | Path | np.ndarray | Tensor
 
@@ -28,18 +30,22 @@ def fuse(
     *,
     output: Literal["gray", "colour"] = "colour",
     task: Literal["infrared-visible", "medical"] = "infrared-visible",
+    range: str | How = "auto",
 ) -> np.ndarray:
     """Fuse a pair.
 
-    ir, vis: paths, arrays or tensors of one size. Arrays: (H, W) or (H, W, 3) RGB, uint8, uint16, or float in
-        [0, 1]; tensors: float in [0, 1], (H, W), (C, H, W) or (1, C, H, W) with C = 1 or 3.
+    ir, vis: paths, arrays, Pillow images or tensors of one size. Arrays: (H, W) or (H, W, 3) RGB, uint8, uint16, or
+        float in [0, 1]; tensors: float in [0, 1], (H, W), (C, H, W) or (1, C, H, W) with C = 1 or 3.
+    range: what becomes black and white, `IR` or `IR,VIS` of `auto` (16-bit samples that use a fraction of their range
+        are stretched, with a warning), `full`, `percentile` or LOW..HIGH, which also take arrays of other types.
     output: `colour` gives (H, W, 3) where the source of colour has any, else (H, W); `gray` always (H, W).
         The source of colour is the visible image; for `medical` pairs, whose anatomical image is gray, the other one.
     Returns uint8 (H, W) or (H, W, 3) RGB. Raises ValueError for pairs that cannot be fused, OSError for files.
     """
     _refuse_unknown("output", output, ("gray", "colour"))
     _refuse_unknown("task", task, ("infrared-visible", "medical"))
-    ir, vis = as_array(ir, "ir"), as_array(vis, "vis")
+    of_ir, of_vis = of_pair(range)
+    ir, vis = as_array(ir, "ir", of_ir), as_array(vis, "vis", of_vis)
     check_pair(network, ir, vis)
     ir_plane, vis_plane = input_planes(network, ir, vis, task)
     fused = run(network, ir_plane, vis_plane)
@@ -51,10 +57,14 @@ def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(known)}; got {value!r}")
 
 
-def as_array(picture: Picture, what: str) -> np.ndarray:
-    """A path, array or tensor -> (H, W) or (H, W, 3) array; `what` names it in messages."""
+def as_array(picture: Picture, what: str, range: How = "full") -> np.ndarray:
+    """A path, array, Pillow image or tensor -> (H, W) or (H, W, 3) array; `what` names it in messages."""
     if isinstance(picture, (str, Path)):
-        return images.read(picture)
+        return images.read(picture, range)
+    if hasattr(picture, "getbands"):  # a Pillow image: numbers of a palette or of YCbCr are no gray and no RGB
+        picture = np.asarray(upright(picture))
+        if picture.ndim == 3 and picture.shape[2] in (2, 4):
+            picture = picture[..., 0] if picture.shape[2] == 2 else picture[..., :3]
     if isinstance(picture, Tensor):
         picture = picture.detach().cpu()
         shape = tuple(picture.shape)
@@ -68,7 +78,17 @@ def as_array(picture: Picture, what: str) -> np.ndarray:
         picture = picture.float() if picture.is_floating_point() else picture
     picture = np.asarray(picture)
     images.check_shape(picture, what)
-    return picture
+    return _ranged(picture, what, range)
+
+
+def _ranged(picture: np.ndarray, what: str, range: How) -> np.ndarray:
+    """An array of native bytes, in the range asked for. `auto` guesses at uint16 only: floats say nothing."""
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
+    if range == "full" or (range == "auto" and picture.dtype != np.uint16):
+        return picture
+    if picture.dtype.kind not in "iuf":
+        raise ValueError(f"{what}: expected integer or float samples, got {picture.dtype}")
+    return applied(of_type(picture), range, what)
 
 
 def check_sizes(ir: np.ndarray, vis: np.ndarray) -> None:
@@ -109,8 +129,10 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
-    tensors = itertools.chain(network.parameters(), network.buffers())
+    tensors = list(itertools.chain(network.parameters(), network.buffers()))
     device = next((t.device for t in tensors), torch.device("cpu"))
+    if other := next((t.dtype for t in tensors if t.is_floating_point() and t.dtype != torch.float32), None):
+        raise ValueError(f"the network is in {other}, expected float32: network.float(); speed='bf16' is faster")
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -134,8 +156,9 @@ def stretch(fused: np.ndarray, span: tuple[float, float] | None = None) -> np.nd
 
 def colour_source(ir: np.ndarray, vis: np.ndarray, task: str) -> np.ndarray | None:
     """Whose colour the result carries, or None where there is none."""
-    candidates = (vis, ir) if task == "medical" else (vis,)
-    return next((image for image in candidates if images.is_coloured(image)), None)
+    # A mark in colour on a gray slice is no colour of the picture: of a medical pair the more colourful one has it.
+    source = max(vis, ir, key=images.colourfulness) if task == "medical" else vis
+    return source if images.is_coloured(source) else None
 
 
 def finish(

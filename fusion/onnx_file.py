@@ -33,6 +33,8 @@ def session(path: str | Path):
 class OnnxNetwork(Network):
     """One of our ONNX files. Raises as `session` does, and ValueError for an ONNX file of something else."""
 
+    has_weights = True
+
     def __init__(self, path: str | Path):
         super().__init__()
         self.session = session(path)

@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from fusion.reading import of_pair
+
 Task = Literal["infrared-visible", "medical"]
 Output = Literal["gray", "colour"]
 
@@ -37,6 +39,14 @@ def _folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
+def _range(how: str | tuple[float, float]) -> str | tuple[float, float]:
+    of_pair(how)
+    return how
+
+
+RangeText = Annotated[str | tuple[float, float], AfterValidator(_range)]
+
+
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -47,7 +57,7 @@ class ModelOptions(Options):
     name: str
     """Of a registered network."""
     weights: Path | None = None
-    """Ours (.safetensors) or the authors' (.pth)."""
+    """Ours or the authors'; default: the shipped ones; `none`: the untrained network."""
     options: dict[str, Any] = {}
     """Constructor arguments."""
     label: FolderName | None = None
@@ -74,6 +84,8 @@ class DatasetOptions(Options):
     vis: str = "vi"
     task: Task = "infrared-visible"
     """`medical`: the colour is the functional image's (PET, SPECT), and networks take the options that suit it."""
+    range: RangeText = "auto"
+    """What becomes black and white, `IR` or `IR,VIS`: auto, full, percentile, LOW..HIGH or [low, high]."""
 
 
 class MetricOptions(Options):

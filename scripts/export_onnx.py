@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion import build, images, infer
+from fusion import build, images, infer, weights
 from fusion.images import atomic_path
 from fusion.networks.base import Network
 from fusion.onnx_file import KEY, OnnxNetwork
@@ -58,7 +58,11 @@ class Exported(nn.Module):
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     try:
-        network = build.network(args.model, args.weights)
+        default = "cddfuse" if args.weights is None or str(args.weights) == weights.NONE else None
+        args.model, file = weights.chosen(args.model or default, args.weights)
+        network = build.network(args.model, file)
+        if file is None:
+            print(f"note: {args.model} is exported untrained: its pictures mean nothing", file=sys.stderr)
         if args.stretch and not network.convention.stretch:
             raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")
         error = export(network, args.model, args.out, stretch=args.stretch, store=args.store)
@@ -76,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cddfuse", help="cddfuse, ship or swift (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, help="ours or the authors'; without it, random weights")
+    parser.add_argument("--model", help="cddfuse, ship or swift (default: the one --weights is of, or cddfuse)")
+    parser.add_argument("--weights", type=Path, help="ours or the authors'; default: the shipped ones; none: untrained")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("--stretch", action="store_true", help="the file also stretches to [0, 1] (cddfuse)")
     parser.add_argument(
@@ -98,6 +102,8 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False, st
     """
     if path.suffix != ".onnx":
         raise ValueError(f"{path} must end in .onnx, by which fusion.load knows it")
+    if not network.learned or isinstance(network, OnnxNetwork):
+        raise ValueError(f"{name} cannot be exported: expected a learned network, with weights of PyTorch")
     try:
         import onnx
         import onnxscript  # noqa: F401 -- torch's exporter needs it and says so less plainly

@@ -31,9 +31,9 @@ from tqdm import tqdm
 
 from fusion import __version__, build, images, infer, videos, weights
 from fusion.memory import keep_freed_memory
+from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
 
-ROOT = Path(__file__).resolve().parents[1]
 RECORD = ".fuse.jsonl"
 
 
@@ -45,12 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
     quieten_opencv()
-    warnings.showwarning = lambda message, *_: note(str(message))
+    warnings.showwarning = once(note)
     try:
         kind = kind_of(args.ir, args.vis)
         args.out = checked_out(args, kind)
+        of_pair(args.range)
         network = load(args)
-    except (ValueError, UnknownName, OSError) as error:
+    except (ValueError, UnknownName, OSError, ImportError) as error:
         return stop(2, f"error: {in_one_line(error)}")
     fuser = Fuser(network, args)
     try:
@@ -68,10 +69,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) picture, folder or video")
     parser.add_argument("-o", "--out", type=Path, required=True, help="picture, folder or video")
     parser.add_argument("--model", help="a registered network (default: the one --weights is of, or swift)")
-    parser.add_argument("--weights", type=Path, help="ours or the authors'; default: models/MODEL_msrs.safetensors")
+    parser.add_argument(
+        "--weights", type=Path, help="a file, ours or the authors'; default: the shipped ones; none: untrained"
+    )
     parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--resize", choices=("ir", "vis"), help="bring this one to the size of the other")
+    parser.add_argument(
+        "--range",
+        default="auto",
+        metavar="IR[,VIS]",
+        help="what becomes black and white: auto (8-bit pictures as they are; raw counts, degrees and the like from "
+        "lowest to highest), full (the range of the type), percentile (1st to 99th) or LOW..HIGH; one for all pictures "
+        "of a folder (default: %(default)s)",
+    )
     parser.add_argument("--side-by-side", action="store_true", help="write ir | vis | fused")
     parser.add_argument(
         "--temporal",
@@ -130,9 +141,10 @@ def kind_of(ir: Path, vis: Path) -> str:
     for path in (ir, vis):
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
-    kinds = [
-        "folder" if p.is_dir() else "picture" if p.suffix.lower() in images.SUFFIXES else "video" for p in (ir, vis)
-    ]
+    kinds = ["folder" if p.is_dir() else "picture" if images.holds_picture(p) else "video" for p in (ir, vis)]
+    for path, kind in zip((ir, vis), kinds, strict=True):
+        if kind == "video" and (what := stranger(path)):
+            raise ValueError(f"{path} is no kind of picture or video that is read here: it is {what}")
     if kinds[0] != kinds[1]:
         found = f"{ir} (a {kinds[0]}) and {vis} (a {kinds[1]})"
         raise ValueError(f"expected two pictures, two folders or two videos, got {found}")
@@ -145,7 +157,7 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
     if kind == "folder":
         out.mkdir(parents=True, exist_ok=True)
     else:
-        known = images.SUFFIXES if kind == "picture" else tuple(videos.CODECS)
+        known = images.WRITTEN if kind == "picture" else tuple(videos.CODECS)
         if out.is_dir():
             out = out / f"{args.vis.stem}{args.vis.suffix if args.vis.suffix.lower() in known else known[0]}"
         if out.suffix.lower() not in known:
@@ -156,21 +168,12 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
 
 
 def load(args: argparse.Namespace):
-    """The network, on its device. Raises ValueError, UnknownName, OSError."""
-    stated = weights.stated(args.weights)[0] if args.weights else None
-    name = args.model or stated or "swift"
-    file = args.weights
-    if file is None and not name.endswith(".onnx") and build.NETWORKS[name].learned:
-        file = ROOT / "models" / f"{name}_msrs.safetensors"
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is not there: --weights names a file (README, Weights)")
+    """The network, on its device. Raises ValueError, UnknownName, OSError, ImportError (an ONNX file's)."""
+    default = "swift" if args.weights is None or str(args.weights) == weights.NONE else None
+    name, file = weights.chosen(args.model or default, args.weights, args.task)
     args.model, args.weights = name, file
-    try:
-        network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
-        network = network.to(build.device(args.device))
-    except ValueError as error:
-        known = args.model != "swift" or stated
-        raise ValueError(f"{error}{'' if known else '; is it of another network? --model names it'}") from error
+    network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
+    network = network.to(build.device(args.device))
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
     return network.form()  # once, for all pictures
@@ -229,7 +232,8 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
 
 def fuse_pair(fuser: Fuser, args: argparse.Namespace) -> int:
     try:
-        write(args.out, fuser(images.read(args.ir), images.read(args.vis)))
+        of_ir, of_vis = of_pair(args.range)
+        write(args.out, fuser(images.read(args.ir, of_ir), images.read(args.vis, of_vis)))
     except (ValueError, OSError) as error:
         return stop(1, f"error: {in_one_line(error)}")
     except WriteError as error:
@@ -290,6 +294,8 @@ def method_key(args: argparse.Namespace) -> str:
     options = [args.output, args.task, args.resize, args.side_by_side, args.temporal]
     if (how := [args.speed, args.max_memory]) != ["exact", None]:
         options += how
+    if args.range != "auto":
+        options.append(args.range)
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 
@@ -300,16 +306,20 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
         return stop(2, f"error: {in_one_line(error)}")
     for line in pairing.report():
         note(line)
+    ranges = images.ranges_of(pairing.pairs, args.range)
     record, method, failed, made = Record(args.out, fresh=args.fresh), method_key(args), [], 0
     for pair in tqdm(pairing.pairs, unit="picture", dynamic_ncols=True, disable=None):
         picture = args.out / f"{pair.name}.png"
         sources = " ".join(f"{path} {images.stamp(path)}" for path in (pair.ir, pair.vis))
         key = f"{method} {sources} {fuser.span or ''}".strip()
+        if ranges != ("full", "full"):
+            key += f" {ranges}"
         if done := record.find(picture, key):
             fuser.span = tuple(done["span"]) if done["span"] else None
             continue
         try:
-            write(picture, fuser(images.read(pair.ir), images.read(pair.vis)))
+            of_ir, of_vis = ranges
+            write(picture, fuser(images.read(pair.ir, of_ir), images.read(pair.vis, of_vis)))
         except (ValueError, OSError) as error:
             failed.append(f"error: {pair.name}: {in_one_line(error)}")
             continue
@@ -326,6 +336,8 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
 
 
 def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
+    if args.range != "auto":
+        note("--range changes nothing: frames of videos are read with 8 bits")
     try:
         ir, vis = videos.Video(args.ir), videos.Video(args.vis)
         if abs(ir.fps - vis.fps) > 0.01:

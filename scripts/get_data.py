@@ -25,10 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 import yaml
 
+from fusion import places
 from fusion.data.download import DownloadError, disk, download
 from fusion.images import SUFFIXES, atomic_path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = places.home()
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -37,7 +38,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="put the sets into DIR/NAME")
     parser.add_argument("--keep", action="store_true", help="keep the archives")
     parser.add_argument("--retries", type=int, default=5, help="further attempts when one brings nothing (5)")
-    parser.add_argument("--sources", type=Path, default=ROOT / "scripts" / "data_sources.yml", help="another table")
+    parser.add_argument(
+        "--sources", type=Path, default=Path(__file__).with_name("data_sources.yml"), help="another table"
+    )
     return parser.parse_args(argv)
 
 

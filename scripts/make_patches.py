@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from fusion.data import patches
 from fusion.data.folder import find_pairs
+from fusion.reading import once
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -31,12 +33,15 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 8), help="threads that read and cut")
     parser.add_argument("--layout", choices=("stacked", "authors"), default="stacked", help="layout of the file")
     parser.add_argument("--drop-black", action="store_true", help="drop black patches, which the authors keep")
+    parser.add_argument(
+        "--range", default="auto", metavar="IR[,VIS]", help="what becomes black and white, as in scripts/fuse.py (auto)"
+    )
     parser.add_argument("--force", action="store_true", help="write even if up to date, or over a file of others")
     return parser.parse_args(argv)
 
 
 def make(args: argparse.Namespace) -> None:
-    options = patches.Options(args.size, args.stride, args.drop_black, args.layout)
+    options = patches.Options(args.size, args.stride, args.drop_black, args.layout, args.range)
     found = find_pairs(args.root)
     for line in found.report():
         print(f"left out: {line}", file=sys.stderr)
@@ -62,6 +67,7 @@ def make(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
+    warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:
         make(args)
     except (ValueError, OSError) as error:

@@ -32,9 +32,10 @@ def make(args: argparse.Namespace) -> None:
     found = find_pairs(args.root)
     for line in found.report():
         print(f"left out: {line}", file=sys.stderr)
+    of_ir, of_vis = images.ranges_of(found.pairs)
     for pair in tqdm(found.pairs, unit="pair", disable=None):
         try:
-            mask = saliency_mask(vis=images.read(pair.vis), ir=images.read(pair.ir))
+            mask = saliency_mask(vis=images.read(pair.vis, of_vis), ir=images.read(pair.ir, of_ir))
         except ValueError as error:
             raise ValueError(f"{pair.name}: {error}") from error
         images.write(args.out / f"{pair.name}.png", images.to_uint8(mask))

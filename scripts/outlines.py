@@ -45,11 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
 def shares(ir: Path, vis: Path, fused: Path) -> dict[str, float]:
     """Percent by picture name. Raises ValueError where a fused picture is missing or of another size."""
     results = {}
-    of_fused = {path.stem: path for path in sorted(fused.iterdir()) if path.suffix.lower() in images.SUFFIXES}
-    for pair in images.pair_folders(ir, vis).pairs:
+    of_fused = {path.stem: path for path in sorted(fused.iterdir()) if images.is_picture(path)}
+    pairs = images.pair_folders(ir, vis).pairs
+    of_ir, of_vis = images.ranges_of(pairs)
+    for pair in pairs:
         if pair.name not in of_fused:
             raise ValueError(f"{fused} has no picture called {pair.name}: expected one for every pair")
-        levels = [images.grey_levels(images.read(path)) for path in (of_fused[pair.name], pair.ir, pair.vis)]
+        files = ((of_fused[pair.name], "full"), (pair.ir, of_ir), (pair.vis, of_vis))
+        levels = [images.grey_levels(images.read(path, how)) for path, how in files]
         if len({x.shape for x in levels}) > 1:
             raise ValueError(f"{of_fused[pair.name]} has another size than its sources")
         results[pair.name] = 100 * unexplained(*levels)

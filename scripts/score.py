@@ -16,6 +16,7 @@ import argparse
 import csv
 import math
 import sys
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,7 @@ from fusion.metrics.published import PROFILE as PUBLISHED_PROFILE  # noqa: E402
 from fusion.metrics.published import ROWS, difference, rows_for  # noqa: E402
 from fusion.metrics.scoring import Found, Scored, find, score_all  # noqa: E402
 from fusion.metrics.significance import describe  # noqa: E402
+from fusion.reading import once  # noqa: E402
 from fusion.registry import METRICS, UnknownName, did_you_mean  # noqa: E402
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -39,6 +41,7 @@ ALIASES = {"viff": "VIF", "vifp": "VIF", "entropy": "EN"}
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     keep_freed_memory()
+    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
     try:
         if args.explain:
             from metric_docs import generated
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         keys = wanted(args)
         published = published_rows(args) if args.published is not None else {}
-        found = find(args.fused, args.ir, args.vis)
+        found = find(args.fused, args.ir, args.vis, args.range)
     except (ValueError, UnknownName, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -69,6 +72,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--match", metavar="VALUE", help="which convention of --metric gives this mean?")
     parser.add_argument(
         "--published", nargs="?", const="", metavar="ROW", help="compare with a published row (default: the folder's)"
+    )
+    parser.add_argument(
+        "--range",
+        default="auto",
+        metavar="IR[,VIS]",
+        help="what is black and white in the sources, as in scripts/fuse.py (default: %(default)s)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every picture's values")

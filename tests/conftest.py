@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from chromium import browser, one_browser  # noqa: F401 -- fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,3 +25,28 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip(f"no reference data: {folder} holds no golden/ (set FUSION_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def same_numbers():
+    """Every test draws the same random numbers, whichever ran before it and on whichever worker."""
+    torch.manual_seed(0)
+
+
+# --- how many tests need what is not in the repository ---------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """The closing sentence; in the process that people see, whose reports carry each test's markers."""
+    needed = [r for r in terminalreporter.getreports("skipped") if r.when == "setup" and "shared" in r.keywords]
+    if needed:
+        terminalreporter.write_line(
+            f"{len(needed)} tests were skipped because they compare with pictures and weights of other people, which may "
+            "not be given away with this project (set FUSION_SHARED to a folder that holds them)."
+        )

@@ -723,7 +723,6 @@ def test_nothing_but_optional_models_without_their_files(work):
             "x.yml: models[0]: network 'cpfusion': levels must be int; got 'four'",
         ),
         ("models.0={name: cpfusion, options: {levels: 0}}", "x.yml: models[0]: levels must be 1 to 10, got 0"),
-        ("models.0={name: cddfuse}", "x.yml: models[0]: cddfuse is a learned network: `weights` must name its file"),
         ("models.0.weights=x.yml", "x.yml: models[0]: average is rule-based and takes no weights, but got x.yml"),
         ("metrics.profile=cdfuse", "No metric profile named 'cdfuse'. Known: cddfuse"),
         ("metrics.names=[EN, ssim]", "No metric named 'ssim' in profile 'cddfuse'. Known: EN, SD, "),

@@ -17,16 +17,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
-    (0, "registry config options images layers losses memory report networks.base data.sampler training.checkpoint"),
-    (0, "page page.* latex inference inference.*"),
+    (-1, "reading reading.*"),  # below all: what a file is
+    (0, "places registry options images layers losses memory report data.sampler training.checkpoint"),
+    (0, "networks.base networks.rule_based.planes"),
+    (0, "weight_files page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
-    (1, "infer onnx_file videos weights"),
+    (1, "config command infer onnx_file videos weights"),
     (2, "objectives objectives.* training.phases"),
     (3, "build training training.trainer"),
     (4, "build_training"),
     (0, "training.*"),  # the trainer's helpers
 ]
-FREE_AMONG_SIBLINGS = ("fusion.metrics", "fusion.data", "fusion.page", "fusion.inference", "fusion.inference.loops")
+FREE_AMONG_SIBLINGS = (
+    "fusion.metrics",
+    "fusion.data",
+    "fusion.page",
+    "fusion.reading",
+    "fusion.inference",
+    "fusion.inference.loops",
+)
 PROGRAMS = {"test", "train", "scripts", "tests"}
 
 

@@ -1,6 +1,5 @@
-"""Losses against the authors' programs, independent libraries and finite differences; and on degenerate pictures."""
-
-import json
+"""Losses against independent libraries and finite differences, and on degenerate pictures; against the authors' programs in
+`test_losses_golden.py`. Values are compared in float64, where no processor's order of summation shows."""
 
 import numpy as np
 import pytest
@@ -9,13 +8,6 @@ from scipy.ndimage import correlate
 from skimage.metrics import structural_similarity
 
 from fusion import losses
-
-PAIRS = {
-    "vis_vs_noisy": lambda vis, ir, noisy: noisy,
-    "vis_vs_ir": lambda vis, ir, noisy: ir,
-    "vis_vs_inverted": lambda vis, ir, noisy: 1 - vis,
-    "vis_vs_itself": lambda vis, ir, noisy: vis,
-}
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -26,73 +18,20 @@ def images(count=3, size=16, dtype=torch.float32):
     return [random(2, 1, size, size, seed=i, dtype=dtype) for i in range(count)]
 
 
-def load(path):
-    return torch.from_numpy(np.load(path))
-
-
 def value(scalar):
     return scalar.detach().item()
-
-
-# --- the authors' programs
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("name", PAIRS)
-def test_cddfuse_unit_values(shared, name):
-    folder = shared / "golden/cddfuse/train"
-    vis, ir, noisy = (load(folder / f"{x}.npy") for x in ("batch_vis", "batch_ir", "unit_noisy_vis"))
-    y = PAIRS[name](vis, ir, noisy)
-    golden = json.loads((folder / "steps.json").read_text())["unit_losses"][name]
-    intensity, gradient = losses.intensity_loss(y, ir, vis), losses.gradient_loss(y, ir, vis)
-    close = {"rel": 1e-6, "abs": 1e-7}  # float32; measured: 1.2e-7 relative at most
-    assert value(losses.ssim_loss(vis, y)) == pytest.approx(golden["kornia020_ssim_loss_mean"], **close)
-    assert value(losses.spatial_gradient_loss(vis, y)) == pytest.approx(golden["spatial_gradient_L1"], **close)
-    total = value(intensity + 10 * gradient)
-    assert [total, value(intensity), value(gradient)] == pytest.approx(golden["fusionloss(vis,ir,y)"], **close)
-    correlation = losses.correlation(vis.movedim(1, -1), y.movedim(1, -1))
-    assert value(correlation) == pytest.approx(golden["cc(x,y)"], **close)
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("name", PAIRS)
-def test_cddfuse_ssim_map(shared, name):
-    folder = shared / "golden/cddfuse/train"
-    vis, ir, noisy = (load(folder / f"{x}.npy") for x in ("batch_vis", "batch_ir", "unit_noisy_vis"))
-    ours = losses.ssim_loss_map(vis, PAIRS[name](vis, ir, noisy)).numpy()
-    golden = np.load(folder / f"unit_ssim_loss_map_{name}.npy")
-    # 6e-8 here; variances are differences of float32 sums, so another instruction set shows (SSE4.1: 6e-5).
-    np.testing.assert_allclose(ours, golden, rtol=0, atol=2e-4)
-    assert ours.mean() == pytest.approx(golden.mean(), rel=1e-5)
-
-
-@pytest.mark.shared
-def test_ship_values_and_gradient(shared):
-    folder = shared / "golden/ship/losses"
-    golden = json.loads((folder / "losses.json").read_text())
-    ir, mask, soft = (load(folder / f"{x}.npy") for x in ("ir", "mask", "mask_soft"))
-    vis, fused = (load(folder / f"{x}.npy")[:, :1].clone() for x in ("vi_ycrcb", "generated_ycrcb"))
-    fused.requires_grad_()
-    masked = losses.masked_sources_loss(fused, ir, vis, mask)
-    intensity, gradient = losses.intensity_loss(fused, ir, vis), losses.gradient_loss(fused, ir, vis)
-    names = ("MaskFusionL1loss", "MaxFusionloss", "GradientFusionloss", "MaskFusionL1loss_soft_mask")
-    ours = [value(x) for x in (masked, intensity, gradient, losses.masked_sources_loss(fused, ir, vis, soft))]
-    assert ours == pytest.approx([golden["weights_1"][name] for name in names], rel=1e-6)
-    (3 * masked + 10 * intensity + 10 * gradient).backward()
-    expected = np.load(folder / "grad_wrt_generated_yml_weights.npy")
-    assert not expected[:, 1:].any()  # chroma has no part in the loss
-    np.testing.assert_allclose(fused.grad.numpy(), expected[:, :1], rtol=0, atol=1e-9)  # values up to 5e-3; equal here
 
 
 # --- independent witnesses
 
 
 def test_ssim_agrees_with_scikit_image():
-    x, y = random(1, 1, 40, 50, seed=1), random(1, 1, 40, 50, seed=2) * 0.5 + 0.2
+    x, y = (random(1, 1, 40, 50, seed=seed, dtype=torch.float64) for seed in (1, 2))
+    y = y * 0.5 + 0.2
     y = (x + y) / 2  # SSIM stays positive, so the clamp does nothing
     _, ssim = structural_similarity(
-        x[0, 0].numpy().astype(np.float64),
-        y[0, 0].numpy().astype(np.float64),
+        x[0, 0].numpy(),
+        y[0, 0].numpy(),
         data_range=1,
         gaussian_weights=True,
         sigma=1.5,
@@ -101,7 +40,7 @@ def test_ssim_agrees_with_scikit_image():
     )
     ours = 1 - 2 * losses.ssim_loss_map(x, y)[0, 0].numpy()
     inside = np.s_[5:-5, 5:-5]  # borders are reflected in another way there
-    np.testing.assert_allclose(ours[inside], ssim[inside], atol=2e-5)
+    np.testing.assert_allclose(ours[inside], ssim[inside], atol=1e-10)
 
 
 def test_ssim_loss_saturates_at_a_half_without_gradient():
@@ -113,25 +52,25 @@ def test_ssim_loss_saturates_at_a_half_without_gradient():
 
 
 def test_sobel_agrees_with_scipy():
-    x = random(1, 1, 9, 12)
+    x = random(1, 1, 9, 12, dtype=torch.float64)
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    plane = x[0, 0].numpy().astype(np.float64)
+    plane = x[0, 0].numpy()
     expected = sum(np.abs(correlate(plane, k, mode="constant")) for k in (kernel, kernel.T))
-    np.testing.assert_allclose(losses.sobel(x)[0, 0].numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(losses.sobel(x)[0, 0].numpy(), expected, atol=1e-14)
 
 
 def test_spatial_gradient_agrees_with_scipy():
-    x, y = random(1, 1, 9, 12, seed=1), random(1, 1, 9, 12, seed=2)
+    x, y = (random(1, 1, 9, 12, seed=seed, dtype=torch.float64) for seed in (1, 2))
     kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-    difference = (x - y)[0, 0].numpy().astype(np.float64)
+    difference = (x - y)[0, 0].numpy()
     expected = np.mean([np.abs(correlate(difference, k, mode="nearest")) for k in (kernel, kernel.T)])
-    assert value(losses.spatial_gradient_loss(x, y)) == pytest.approx(expected, rel=1e-6)
+    assert value(losses.spatial_gradient_loss(x, y)) == pytest.approx(expected, rel=1e-13)
 
 
 def test_correlation_agrees_with_numpy_plane_by_plane():
-    a, b = random(2, 6, 7, 3, seed=1), random(2, 6, 7, 3, seed=2)
+    a, b = (random(2, 6, 7, 3, seed=seed, dtype=torch.float64) for seed in (1, 2))
     planes = [np.corrcoef(a[i, ..., c].flatten(), b[i, ..., c].flatten())[0, 1] for i in range(2) for c in range(3)]
-    assert value(losses.correlation(a, b)) == pytest.approx(np.mean(planes), abs=1e-6)
+    assert value(losses.correlation(a, b)) == pytest.approx(np.mean(planes), abs=2e-7)  # EPS stands in the denominator
 
 
 def test_correlation_survives_a_large_mean():

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import csv
-import importlib.util
 import json
 import re
 import shutil
-import sys
-import time
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from chromium import eventually, find, in_browser, screenshots
 
 from fusion import images, page
 from fusion.page import pictures, tables
@@ -24,17 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 METRICS = {"EN": True, "MSE": False, "SSIM": True}
 EVIL = "<script>alert(1)</script>"
 MODELS = ("average", "sharp & <b>bold", "slow")
-
-
-def load_script(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-screenshots = load_script("make_screenshots")
 
 
 def picture(h: int, w: int, *channels: int, seed: int = 0) -> np.ndarray:
@@ -249,23 +236,6 @@ def test_the_page_file_stays_small(tmp_path):
 
 # --- in the browser -------------------------------------------------------------------------------------------------
 
-missing = screenshots.what_is_missing()
-in_browser = pytest.mark.skipif(missing is not None, reason=str(missing))
-
-
-@pytest.fixture(scope="module")
-def one_browser():
-    with screenshots.chromium(1280, 900) as driver:
-        yield driver
-
-
-@pytest.fixture
-def browser(one_browser):
-    """With an empty page and an empty console."""
-    one_browser.get("about:blank")
-    one_browser.get_log("browser")
-    return one_browser
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Results:
@@ -286,23 +256,10 @@ def shown(browser, results):
     assert browser.get_log("browser") == []
 
 
-def eventually(browser, condition: str, seconds: float = 10):
-    """The value of a JavaScript expression once it is true."""
-    end = time.monotonic() + seconds
-    while not (value := browser.execute_script(f"return {condition}")):
-        assert time.monotonic() < end, f"never true: {condition}"
-        time.sleep(0.02)
-    return value
-
-
 def hands(browser):
     from selenium.webdriver import ActionChains
 
     return ActionChains(browser, duration=20)
-
-
-def find(browser, selector: str):
-    return browser.find_element("css selector", selector)
 
 
 def keys(browser, text: str):

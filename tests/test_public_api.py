@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import fusion
-from fusion import images, metrics, weights
-from fusion.networks import CDDFuse
+from fusion import images, metrics, places, weights
+from fusion.networks import CDDFuse, Swift
 
 SMALL = {"dim": 8, "heads": 2, "blocks": 1}
 
@@ -49,6 +53,49 @@ def test_options_and_weights(tmp_path):
     assert fusion.load("cddfuse", str(tmp_path / "x.safetensors"), skip="none").skip == "none"
 
 
+@pytest.mark.parametrize("name", ["swift", "cddfuse", "ship"])
+def test_a_name_is_enough(name, recwarn):
+    """The shipped weights are in it, and fusing says nothing."""
+    network = fusion.load(name)
+    expected = safetensors.torch.load_file(places.models() / f"{name}_msrs.safetensors")
+    assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
+    network.form()
+    assert not [w for w in recwarn if "never given weights" in str(w.message)]
+
+
+@pytest.mark.filterwarnings("always")
+def test_an_untrained_network_says_so_once():
+    ir, vis = np.random.default_rng(0).integers(0, 256, (2, 40, 48), np.uint8)
+    for network in (fusion.load("swift", "none"), Swift()):
+        with pytest.warns(UserWarning, match="^Swift was never given weights") as caught:
+            [fusion.fuse(network, ir, vis) for _ in range(2)]
+        assert len(caught) == 1
+    own, trained = Swift(), Swift()
+    own.load_state_dict(network.state_dict())
+    trained.train()
+    for network in (own, trained.eval(), copy.deepcopy(own), fusion.load("average")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fusion.fuse(network, ir, vis)
+
+
+def test_a_file_is_enough(tmp_path):
+    torch.manual_seed(0)
+    network = CDDFuse(**SMALL)
+    torch.save(network.state_dict(), tmp_path / "x.bin")
+    for loaded in (fusion.load(weights=tmp_path / "x.bin"), fusion.load(str(tmp_path / "x.bin"))):
+        assert torch.equal(loaded.encoder.embed.weight, network.encoder.embed.weight)
+        assert loaded.skip == "vis"
+    assert fusion.load(weights=tmp_path / "x.bin", task="medical").skip == "sum"
+
+
+def test_shipped_weights_of_other_sizes():
+    with pytest.raises(ValueError, match=r"with these options: .*: give weights of these sizes, or 'none'"):
+        fusion.load("cddfuse", dim=8, heads=2)
+    with pytest.raises(ValueError, match="expected a network's name, or a file"):
+        fusion.load()
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
@@ -57,8 +104,8 @@ def test_options_and_weights(tmp_path):
         (("cpfusion",), {"levels": "3"}, ValueError, "network 'cpfusion': levels must be int; got '3'"),
         (("cpfusion",), {"merge": "no"}, ValueError, "network 'cpfusion': merge must be bool; got 'no'"),
         (("cpfusion",), {"base": "max"}, ValueError, r"base must be one of CC\+MAX, CC, MAX; got 'max'"),
-        (("cddfuse",), {"dim": -8}, ValueError, "network 'cddfuse' cannot be built with {'dim': -8}"),
-        (("cddfuse",), {"heads": 0}, ValueError, "network 'cddfuse' cannot be built with {'heads': 0}"),
+        (("cddfuse", "none"), {"dim": -8}, ValueError, "network 'cddfuse' cannot be built with {'dim': -8}"),
+        (("cddfuse", "none"), {"heads": 0}, ValueError, "network 'cddfuse' cannot be built with {'heads': 0}"),
         (("cddfuse", "nowhere.pth"), {}, FileNotFoundError, r"nowhere.pth is not there \(looked in "),
         (("average", __file__), {}, ValueError, "average is rule-based and takes no weights"),
     ],

@@ -61,7 +61,8 @@ def test_an_unknown_name_lists_what_there_is_and_the_nearest(tools):
 def test_the_networks_of_the_project():
     import fusion.networks  # noqa: F401 -- registers them
 
-    known = "average, cddfuse, cpfusion, maximum, ship, swift"
+    known = ", ".join(sorted(NETWORKS))
+    assert {"average", "cddfuse", "cpfusion", "gtf", "maximum", "ship", "swift"} < set(NETWORKS)
     assert message(NETWORKS.build, "cdfuse") == f"No network named 'cdfuse'. Known: {known}. Did you mean 'cddfuse'?"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import pickle
@@ -9,6 +10,7 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors
 import safetensors.torch
@@ -16,6 +18,7 @@ import torch
 
 from fusion import build, weights
 from fusion.networks import SHIP, CDDFuse, Network
+from fusion.training.checkpoint import Checkpoints
 
 SMALL = {"dim": 8, "heads": 2, "blocks": 1}
 
@@ -240,6 +243,157 @@ def test_ships_file_loads_from_params_and_params_ema(shared, tmp_path):
         assert same(build.network("ship", tmp_path / "x.pth"), expected)
 
 
+# --- what people have lying about -----------------------------------------------------------------------------------
+
+OPTIONS = {
+    "cddfuse": {"dim": 8, "heads": 2, "blocks": 3},
+    "ship": {"channels": 4, "interactions": 2},
+    "swift": {"width": 8, "depth": 2, "coarse_width": 16, "around": 4},
+}
+
+
+def wrong(state: dict) -> dict:
+    return {key: torch.zeros_like(value) for key, value in state.items()}
+
+
+WRAPPED = {
+    "plain": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "params_ema": lambda state: {"params": wrong(state), "params_ema": state},
+    "params": lambda state: {"params": state},
+    "model": lambda state: {"model": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}},
+    "model_ema": lambda state: {"model": wrong(state), "model_ema": {"module": state}},
+    "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "_orig_mod.": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "both": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    "compiled parts": lambda state: {key.replace(".", "._orig_mod.", 1): value for key, value in state.items()},
+    "lightning": lambda state: {
+        "state_dict": {**{f"net.{key}": value for key, value in state.items()}, "loss.window": torch.ones(3)}
+    },
+    "a score": lambda state: {"state_dict": state, "psnr": np.float64(31.5), "best": np.float32(1), "n": np.int64(3)},
+    "arrays": lambda state: {"net": state, "curve": np.arange(3.0), "random": np.random.RandomState(0).get_state()},
+    "arguments": lambda state: {"net": state, "args": argparse.Namespace(lr=1e-4, out=Path("runs"))},
+    "parameters": lambda state: {key: torch.nn.Parameter(value) for key, value in state.items()},
+    "double": lambda state: {key: value.double() for key, value in state.items()},
+    "other order": lambda state: dict(reversed(state.items())),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_file_alone_is_enough(tmp_path, name, how):
+    torch.manual_seed(0)
+    network = build.network(name, options=OPTIONS[name])
+    path = tmp_path / "whatever"
+    torch.save(WRAPPED[how](network.state_dict()), path)
+    assert weights.identify(path) == (name, OPTIONS[name])
+    assert same(build.ready(None, path), network)
+    assert same(build.ready(name, path), network)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_the_authors_file_alone_is_enough(tmp_path, cddfuse, prefix):
+    for checkpoint in (authors_format(cddfuse, prefix), {"nets": authors_format(cddfuse, prefix)}):
+        torch.save(checkpoint, tmp_path / "x.pth")
+        assert weights.identify(tmp_path / "x.pth") == ("cddfuse", SMALL)
+        assert same(build.ready(None, tmp_path / "x.pth"), cddfuse)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_as_many_bytes(tmp_path, cddfuse, kind):
+    state = {key: value.to(kind) for key, value in cddfuse.state_dict().items()}
+    torch.save(state, tmp_path / "x.pth")
+    safetensors.torch.save_file(state, tmp_path / "x.safetensors")
+    for file in tmp_path.iterdir():
+        loaded = build.ready(None, file).state_dict()
+        assert all(torch.equal(loaded[key], value.float()) for key, value in state.items())
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.SAFETENSORS", "x.onnx", "x.pt.bak", "x"])
+def test_the_suffix_says_nothing(tmp_path, cddfuse, name):
+    path = tmp_path / name
+    weights.save(path, cddfuse, name="cddfuse", options=SMALL)
+    assert same(build.ready(None, path), cddfuse)
+    torch.save(authors_format(cddfuse), path)
+    assert same(build.ready(None, path), cddfuse)
+    assert same(build.ready(str(path)), cddfuse)
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_checkpoint_of_a_run(tmp_path, cddfuse, averaged):
+    """Its config states what shapes cannot tell: here `skip`."""
+    state = {
+        "network": wrong(cddfuse.state_dict()) if averaged else cddfuse.state_dict(),
+        "ema": cddfuse.state_dict() if averaged else None,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 1e-4}]},
+        "progress": {"step": 3, "metrics": None},
+        "config": {"name": "mine", "network": {"name": "cddfuse", "options": {**SMALL, "skip": "none"}}},
+    }
+    path = Checkpoints(tmp_path, keep=1).save(state, 3)
+    assert weights.stated(path) == ("cddfuse", {**SMALL, "skip": "none"})
+    loaded = build.ready(None, path)
+    assert same(loaded, cddfuse)
+    assert loaded.skip == "none"
+    with pytest.raises(ValueError, match=r"\.pt holds weights of cddfuse, not of swift$"):
+        build.ready("swift", path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_values_that_are_not_finite(tmp_path, cddfuse, suffix, value):
+    state = {key: tensor.clone() for key, tensor in cddfuse.state_dict().items()}
+    state["decoder.head.2.weight"][0, 0, 1, 1] = value
+    path = tmp_path / f"x{suffix}"
+    torch.save(state, path) if suffix == ".pth" else safetensors.torch.save_file(state, path)
+    message = f"is refused: 1 of {len(state)} tensors hold NaN or infinity, e.g. decoder.head.2.weight: the training"
+    assert refusal(fresh(), path).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS, .*: git lfs pull"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\n<html>", "a web page"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
+        (b"\x1f\x8b\x08" + bytes(100), "a gzip archive: unpack it first"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array"),
+        (b"\x08\x0a\x12\x07pytorch", "an ONNX file, which is a network and its weights in one"),
+    ],
+)
+def test_what_else_a_file_seems_to_be(tmp_path, content, words):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"x\.pth cannot be read as weights: it is {words}"):
+        build.ready("swift", tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words"),
+    [
+        ({"features.0.weight": torch.zeros(2, 3, 3, 3)}, r"a VGG or AlexNet of torchvision, it seems"),
+        ({"state": {}, "param_groups": []}, r"an optimizer's state, it seems"),
+        ({"module.layer1.0.conv1.weight": torch.zeros(1)}, "a ResNet of torchvision, it seems"),
+        ({"a": torch.zeros(1), "b": 3}, r"no weights that are known here \(found 'a', 'b'\)"),
+        ({}, r"no weights that are known here \(found nothing\)"),
+    ],
+)
+def test_a_foreign_checkpoint(tmp_path, checkpoint, words):
+    torch.save(checkpoint, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=rf"x\.pth holds {words}.*: expected weights of .*swift") as caught:
+        build.ready(None, tmp_path / "x.pth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_nearly_one_of_ours(tmp_path):
+    state = build.network("swift").state_dict()
+    del state["fine.last.bias"]
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"x\.pth holds something like swift \(19 of its 20 tensors\): expected"):
+        build.ready(None, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"does not fit Swift: 1 of 20 tensors missing, e\.g\. fine\.last\.bias$"):
+        build.ready("swift", tmp_path / "x.pth")
+
+
 # --- files that do not fit ------------------------------------------------------------------------------------------
 
 
@@ -248,18 +402,17 @@ def test_checkpoints_of_another_network(tmp_path, cddfuse, ship):
     torch.save({"params": {"interaction1.spatial.x": torch.zeros(1)}}, tmp_path / "ship.pth")
     weights.save(tmp_path / "cddfuse.safetensors", cddfuse, name="cddfuse")
     weights.save(tmp_path / "ship.safetensors", ship, name="ship")
-    message = refusal(ship, tmp_path / "cddfuse.pth")
-    assert message.startswith("does not fit SHIP: expected SHIP's dictionary under 'params'")
-    assert message.endswith("found 'DIDF_Encoder', 'DIDF_Decoder', 'BaseFuseLayer'")
-    assert refusal(cddfuse, tmp_path / "ship.pth").startswith("does not fit CDDFuse: expected CDDFuse's keys DIDF_Enc")
-    total = len(ship.state_dict())
-    assert refusal(ship, tmp_path / "cddfuse.safetensors").startswith(
-        f"does not fit SHIP: {total} of {total} tensors missing, e.g. visible."
+    for name in ("cddfuse.pth", "cddfuse.safetensors"):
+        assert refusal(ship, tmp_path / name) == "does not fit SHIP: it holds weights of cddfuse"
+    assert refusal(cddfuse, tmp_path / "ship.safetensors") == "does not fit CDDFuse: it holds weights of ship"
+    assert refusal(cddfuse, tmp_path / "ship.pth") == (
+        "does not fit CDDFuse: it holds no weights that are known here (found 'params')"
     )
-    assert refusal(cddfuse, tmp_path / "ship.safetensors").startswith("does not fit CDDFuse: ")
-    assert refusal(build.network("average"), tmp_path / "ship.pth").startswith(
-        "does not fit Average: Average has no checkpoint format of its authors"
-    )
+    average = build.network("average")
+    assert refusal(average, tmp_path / "ship.safetensors") == "does not fit Average: it holds weights of ship"
+    for name in ("cddfuse.pth", "cddfuse.safetensors"):
+        with pytest.raises(ValueError, match=rf"{name} holds weights of cddfuse, not of ship$"):
+            build.network("ship", tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -340,8 +493,8 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path, kind):
 def test_another_kind_of_file(tmp_path, cddfuse, suffix, content):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(content)
-    kind = "safetensors" if suffix == ".safetensors" else "a PyTorch checkpoint"
-    assert refusal(cddfuse, path).startswith(f"cannot be read as {kind}")
+    kind = "a PyTorch checkpoint" if content[:1] in (b"P", b"\x80") else "weights"  # not by the suffix
+    assert refusal(cddfuse, path).startswith(f"cannot be read as {kind}: it may be cut, or another kind of file")
 
 
 def test_a_missing_file_or_a_folder(tmp_path, cddfuse):

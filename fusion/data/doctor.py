@@ -6,6 +6,7 @@ of it that a program can afford at its start. Nothing here writes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from fusion.data import diagnoses
 from fusion.data.diagnoses import SIDES, Finding, Patient, Task, few
 from fusion.data.picture_facts import facts, file_size
 from fusion.data.registration import estimate_shift
+from fusion.reading import Note
 
 
 class Examination(NamedTuple):
@@ -110,7 +112,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     files: dict[str, Path] = {}
     findings, strangers = [], []
     for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-        if path.is_dir() or path.suffix.lower() not in images.SUFFIXES:
+        if path.is_dir() or not images.is_picture(path):
             strangers.append(path.name)
         elif path.stem in files:
             text = f"{folder} holds {files[path.stem].name} and {path.name}: one picture a name, please"
@@ -118,7 +120,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         else:
             files[path.stem] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.SUFFIXES)} files")
+        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
     if strangers:
         findings.append(Finding("note", "names", "", f"{folder} also holds {few(strangers)}: no pictures, not read"))
     return files, findings
@@ -138,9 +140,11 @@ def _measure(patients: Sequence[Patient], shifts: bool, workers: int, progress: 
 
     pool = ThreadPoolExecutor(workers)
     try:
-        for _ in pool.map(measure, patients):
-            if progress:
-                progress()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)  # whoever fuses the pictures says it
+            for _ in pool.map(measure, patients):
+                if progress:
+                    progress()
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is under way is finished
 

@@ -19,7 +19,7 @@ from torch.utils.data import default_collate
 from fusion import images
 from fusion.data.doctor import quick_check
 from fusion.data.saliency import levels, saliency_table, visible_share
-from fusion.data.sampler import Key, View, view
+from fusion.data.sampler import Key, View, tone, view
 from fusion.registry import DATASETS
 
 
@@ -54,8 +54,10 @@ class FolderData:
 
     root: holds the folders named by `ir` and `vis` (`vi`, or `vis` where there is no `vi`).
     mask: whether samples have a saliency mask: from `root/mask/` where that exists, otherwise computed.
-    size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn.
+    size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn. tones: how far each source's
+    brightness is changed by itself, as another camera would (see `Tone`); 0: not at all.
     cache_mb: megabytes of decoded pictures to keep in memory; those beyond are decoded every time.
+    range: what becomes black and white in all pictures of a side, `IR` or `IR,VIS` (`fusion.reading.ranges`).
     Files without a partner are left out; `remarks` has a line for each, and for what looks wrong with the rest.
     Raises ValueError for missing folders; reading raises it for a bad file, two sizes, or a picture that is smaller
     than the crop.
@@ -70,11 +72,14 @@ class FolderData:
         mask: bool = False,
         size: int | None = None,
         augment: bool = False,
+        tones: float = 0.0,
         cache_mb: int = 2048,
+        range: str = "auto",
     ):
         found = find_pairs(root, ir, vis)
         self.pairs, self._left_out = found.pairs, found.report()
-        self.mask, self.size, self.augment = mask, size, augment
+        self._ranges = images.ranges_of(self.pairs, range)
+        self.mask, self.size, self.augment, self.tones = mask, size, augment, tones
         self._masks = self._mask_files(Path(root) / "mask") if mask else None
         self._cache: dict[int, Scene] = {}
         self._cache_left = cache_mb * 2**20
@@ -92,7 +97,10 @@ class FolderData:
         except ValueError as error:
             raise ValueError(f"{pair.ir}: {error}; lower size or leave the picture out") from None
         ir, vis = shown.of(scene.ir), shown.of(scene.vis)
-        sample = {"ir": _tensor(images.luminance(ir)), "vis": _tensor(images.luminance(vis))}
+        sample = {
+            side: _tensor(tone(key, stream, self.tones).of(images.luminance(picture)))
+            for stream, (side, picture) in enumerate((("ir", ir), ("vis", vis)))
+        }
         if self.mask:
             sample["mask"] = _tensor(_mask(scene, ir, vis, shown))
         return {**sample, "name": pair.name}
@@ -117,7 +125,7 @@ class FolderData:
     def _mask_files(self, folder: Path) -> dict[str, Path] | None:
         if not folder.is_dir():
             return None
-        files = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES}
+        files = {path.stem: path for path in folder.iterdir() if images.is_picture(path)}
         missing = [pair.name for pair in self.pairs if pair.name not in files]
         if missing:
             raise ValueError(
@@ -136,7 +144,8 @@ class FolderData:
         return scene
 
     def _decode(self, pair: images.Pair) -> Scene:
-        scene = Scene(images.read(pair.ir), images.read(pair.vis))
+        of_ir, of_vis = self._ranges
+        scene = Scene(images.read(pair.ir, of_ir), images.read(pair.vis, of_vis))
         if self._masks:
             scene = scene._replace(mask=levels(images.read(self._masks[pair.name])))
         elif self.mask:

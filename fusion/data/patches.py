@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 
 from fusion import images
+from fusion.reading import How, of_pair
 
 FORMAT = "fusion-patches 1"
 
@@ -51,12 +52,15 @@ class Options:
     stride: int = 200
     drop_black: bool = False
     layout: Literal["stacked", "authors"] = "stacked"
+    range: str = "auto"
+    """What becomes black and white, `IR` or `IR,VIS` (`fusion.reading.ranges`); one for all pictures of a side."""
 
     def __post_init__(self):
         if self.size < 1 or self.stride < 1:
             raise ValueError(f"expected size and stride of at least 1 pixel, got {self.size} and {self.stride}")
         if self.layout not in ("stacked", "authors"):
             raise ValueError(f"expected the layout 'stacked' or 'authors', got '{self.layout}'")
+        of_pair(self.range)
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,14 @@ class Cut:
     dropped: int
 
 
-def cut(pair: images.Pair, options: Options) -> Cut:
-    """Read a pair and cut it. Raises ValueError for a file that cannot be read and for two sizes."""
+def cut(pair: images.Pair, options: Options, ranges: tuple[How, How] | None = None) -> Cut:
+    """Read a pair and cut it. ranges: of all pictures of a side; default: this pair's own.
+
+    Raises ValueError for a file that cannot be read and for two sizes.
+    """
+    of_ir, of_vis = ranges or of_pair(options.range)
     try:
-        ir, vis = images.luminance(images.read(pair.ir)), images.luminance(images.read(pair.vis))
+        ir, vis = images.luminance(images.read(pair.ir, of_ir)), images.luminance(images.read(pair.vis, of_vis))
     except OSError as error:
         raise ValueError(f"cannot read {error.filename}: {error.strerror}") from error
     if ir.shape != vis.shape:
@@ -164,12 +172,12 @@ def write_patches(
     if workers < 1:
         raise ValueError(f"expected at least 1 worker, got {workers}")
     options = options or Options()
-    identity = fingerprint(pairs, options)
+    identity, ranges = fingerprint(pairs, options), images.ranges_of(pairs, options.range)
     dropped, too_small = 0, []
     with images.atomic_path(path) as unfinished:
         with h5py.File(unfinished, "w") as file:
             writer = PatchWriter(file, options)
-            for done in _in_order(lambda pair: cut(pair, options), pairs, workers):
+            for done in _in_order(lambda pair: cut(pair, options, ranges), pairs, workers):
                 writer.append(done)
                 dropped += done.dropped
                 if not len(done.ir) + done.dropped:

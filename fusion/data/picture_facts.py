@@ -9,16 +9,17 @@ to 0.94 at most. Neighbouring slices of the medical sets reach 0.991, so what co
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fusion import images
 from fusion.data.saliency import levels
+from fusion.reading import file_size
+
+__all__ = ["Facts", "candidates", "facts", "file_size", "similarity"]
 
 COPY = 0.995  # correlation of two looks from which on one picture is a copy of the other
 ALIKE = 0.97
@@ -77,7 +78,7 @@ def facts(image: np.ndarray) -> Facts:
         h=grey.shape[0],
         w=grey.shape[1],
         bits=8 * image.itemsize,
-        colour=_colour(image),
+        colour=images.colourfulness(image),
         rgb=image.ndim == 3,
         low=low,
         high=high,
@@ -85,15 +86,6 @@ def facts(image: np.ndarray) -> Facts:
         look=look.astype(np.float16),
         signs=_signs(grey),
     )
-
-
-def _colour(image: np.ndarray) -> float:
-    if image.ndim == 2:
-        return 0.0
-    h, w = image.shape[:2]
-    # Reduced, because JPEG keeps colour at half the resolution and lets it bleed over edges.
-    small = cv2.resize(image, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_AREA).astype(np.float32)
-    return float((small.max(2) - small.min(2)).mean()) * 255 / np.iinfo(image.dtype).max
 
 
 def _signs(grey: np.ndarray) -> np.ndarray:
@@ -117,42 +109,3 @@ def candidates(a: Sequence[Facts], b: Sequence[Facts]) -> list[tuple[int, int]]:
         distance = (left.shape[1] - left[start : start + 1024] @ right.T) / 2
         found += [(start + int(i), int(j)) for i, j in np.argwhere(distance <= HASH_DISTANCE)]
     return found
-
-
-# --- without decoding -----------------------------------------------------------------------------------------------
-
-
-def file_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of a picture file: from its header where that is PNG, JPEG or BMP, otherwise by decoding it.
-
-    Raises OSError where the file cannot be opened, ValueError where it is no picture.
-    """
-    with Path(path).open("rb") as file:
-        start = file.read(32)
-        if start.startswith(b"\x89PNG\r\n\x1a\n") and start[12:16] == b"IHDR" and len(start) >= 24:
-            w, h = struct.unpack(">II", start[16:24])
-            return h, w
-        if start.startswith(b"BM") and len(start) >= 26:
-            w, h = struct.unpack("<ii", start[18:26])
-            return abs(h), w  # a negative height: rows from the top
-        if start.startswith(b"\xff\xd8") and (size := _jpeg_size(file)):
-            return size
-    h, w = images.read(path).shape[:2]
-    return h, w
-
-
-def _jpeg_size(file) -> tuple[int, int] | None:
-    """From marker to marker to the frame header, which is any of SOF0..SOF15 but the tables DHT, JPG and DAC."""
-    file.seek(2)
-    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-        marker, length = head[1], int.from_bytes(head[2:], "big")
-        if marker == 0xFF:  # a fill byte
-            file.seek(-3, 1)
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = file.read(5)
-            return (int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")) if len(frame) == 5 else None
-        elif length < 2:
-            return None
-        else:
-            file.seek(length - 2, 1)
-    return None

@@ -24,7 +24,7 @@ import torch
 from torch.utils.data import Sampler, default_collate
 
 # Streams of random numbers that share a seed but never a number.
-_ORDER, _VIEW = (0,), (1,)
+_ORDER, _VIEW, _TONE = (0,), (1,), (2,)
 
 
 class Key(NamedTuple):
@@ -127,6 +127,40 @@ def view(key: Key | int, h: int, w: int, size: int | None = None, augment: bool 
     return View(
         int(y * (h - height + 1)), int(x * (w - width + 1)), height, width, rows, columns, exchange and height == width
     )
+
+
+# --- other cameras --------------------------------------------------------------------------------------------------
+
+
+class Tone(NamedTuple):
+    """A picture as another camera would give it: black and white exchanged or not, then gamma, gain and offset."""
+
+    inverted: bool = False
+    gamma: float = 1.0
+    gain: float = 1.0
+    offset: float = 0.0
+
+    def of(self, plane: np.ndarray) -> np.ndarray:
+        """(H, W) float32 in [0, 1] -> the same."""
+        if self == Tone():
+            return plane
+        plane = 1 - plane if self.inverted else plane
+        return np.clip(np.float32(self.gain) * plane ** np.float32(self.gamma) + np.float32(self.offset), 0, 1)
+
+
+def tone(key: Key | int, source: int, strength: float) -> Tone:
+    """The tone of a picture's source 0 (ir) or 1 (vis) that `key` stands for, drawn for each by itself.
+
+    Half of the pictures stay as they are. strength: gamma and gain lie in 2^-strength to 2^strength, the offset within
+    strength / 8. An infrared picture of ten is inverted, as a camera that shows heat in black does.
+    """
+    if not isinstance(key, Key) or strength == 0:
+        return Tone()
+    changed, inverted, *draws = _generator((*_TONE, source), *key).random(5).tolist()
+    if changed < 0.5:
+        return Tone()
+    gamma, gain, offset = (strength * (2 * x - 1) for x in draws)
+    return Tone(source == 0 and inverted < 0.2, 2**gamma, 2**gain, offset / 8)
 
 
 def _generator(stream: tuple[int, ...], *numbers: int) -> np.random.Generator:

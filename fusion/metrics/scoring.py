@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import multiprocessing
 import signal
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from fusion import images
 from fusion.memory import keep_freed_memory
 from fusion.metrics.base import Metric
 from fusion.metrics.scene import Scene
+from fusion.reading import How, once
 from fusion.registry import METRICS
 
 
@@ -32,6 +35,8 @@ class Triple:
     fused: Path
     ir: Path
     vis: Path
+    ranges: tuple[How, How] = ("auto", "auto")
+    """What becomes black and white in ir and vis; one for a whole set."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,17 @@ class Found:
     """Lines: files that belong to no pair, in any of the folders."""
 
 
-def find(fused: Path, ir: Path, vis: Path) -> Found:
+def find(fused: Path, ir: Path, vis: Path, range: str = "auto") -> Found:
     """Match three folders by the stems of their files; the pairs of sources say which results there must be.
 
-    Raises ValueError for a folder that is missing or empty, and where no names agree.
+    range: what the sources were fused with. Raises ValueError for a folder that is missing or empty, and where no
+    names agree.
     """
     pairing = images.pair_folders(ir, vis)
+    ranges = images.ranges_of(pairing.pairs, range)
     results = images.pair_folders(fused, vis)  # for its checks; partners are looked up below
     files = {path.stem: path for path in [*(p.ir for p in results.pairs), *results.only_ir]}
-    triples = [Triple(p.name, files[p.name], p.ir, p.vis) for p in pairing.pairs if p.name in files]
+    triples = [Triple(p.name, files[p.name], p.ir, p.vis, ranges) for p in pairing.pairs if p.name in files]
     wanted = {p.name for p in pairing.pairs}
     missing = [f"{p.name}: no result in {fused}" for p in pairing.pairs if p.name not in files]
     stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted)]
@@ -78,7 +85,8 @@ def measured(metrics: Mapping[str, Metric], scene: Scene) -> dict[str, float]:
 def score(triple: Triple, keys: Sequence[str]) -> Scored:
     """The values of three files by `profile/name`; a file that cannot be scored is an error, not an exception."""
     try:
-        levels = [images.grey_levels(images.read(path)) for path in (triple.fused, triple.ir, triple.vis)]
+        files = zip((triple.fused, triple.ir, triple.vis), ("full", *triple.ranges), strict=True)
+        levels = [images.grey_levels(images.read(path, how)) for path, how in files]
         return Scored(triple.name, measured({key: METRICS[key] for key in keys}, Scene(*levels)))
     except (ValueError, OSError) as error:
         return Scored(triple.name, error=f"{triple.name}: {' '.join(str(error).split())}")
@@ -107,6 +115,7 @@ def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin_process() -> None:
+    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
     cv2.setNumThreads(1)
     keep_freed_memory()

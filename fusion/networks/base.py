@@ -7,10 +7,12 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +74,27 @@ class Network(nn.Module):
     max_memory: int | None = None
     """How pictures are fused, where nobody says otherwise; `fusion.load` sets both."""
 
+    has_weights: bool = False
+    """Whether a state was loaded, or training begun."""
+    _has_said_so = False
+
+    def load_state_dict(self, *args, **kwargs):
+        self.has_weights = True
+        return super().load_state_dict(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Network:
+        self.has_weights |= mode
+        return super().train(mode)
+
     def form(self) -> Network:
-        """`fuse_for_inference` with the speed and memory set on this network."""
+        """`fuse_for_inference` with the speed and memory set on this network; says once where it has no weights."""
+        if self.learned and not self.has_weights and not self._has_said_so:
+            self._has_said_so = True
+            warnings.warn(
+                f"{type(self).__name__} was never given weights, its picture means nothing: fusion.load takes the "
+                "shipped ones or a file",
+                stacklevel=3,
+            )
         return self.fuse_for_inference(speed=self.speed, max_memory=self.max_memory)
 
     def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
@@ -111,11 +132,48 @@ class Network(nn.Module):
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:
-        """Our state dict from the authors' checkpoint dictionary, as `torch.load` gives it.
+        """Our state dict from the authors' dictionary, out of which `weights.py` has taken wrappers (`params_ema`,
+        `state_dict`, `fuse_net`, ...) and prefixes (`module.`).
 
         Raises ValueError where `checkpoint` is not theirs, saying what was expected.
         """
         raise ValueError(f"{cls.__name__} has no checkpoint format of its authors")
+
+    @classmethod
+    def sizes(cls, state: dict[str, Tensor]) -> dict[str, Any]:
+        """Constructor options that the shapes in `state`, one of our state dicts, tell; {} where none can vary.
+
+        May raise KeyError, IndexError or ValueError for the state of another method.
+        """
+        return {}
+
+    @classmethod
+    def recognise(cls, checkpoint: dict) -> dict[str, Any] | None:
+        """Constructor options where `checkpoint` holds weights of this method, ours or the authors'; else None.
+
+        Judged by every key and every shape: `sizes` guesses the options, and a network built with them must agree.
+        """
+        for ours in (dict, cls.from_authors):
+            try:
+                state = ours(checkpoint)
+                options = cls.sizes(state)
+                with torch.random.fork_rng(devices=[]):
+                    expected = cls(**options).state_dict()
+            except (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError):
+                continue  # what foreign keys and shapes make of it
+            if shapes(state) == shapes(expected):
+                return options
+        return None
+
+
+def shapes(state: dict) -> dict[str, tuple[int, ...] | None]:
+    """Key -> shape, None for what is no tensor."""
+    return {key: tuple(value.shape) if isinstance(value, Tensor) else None for key, value in state.items()}
+
+
+def count(state: dict, pattern: str) -> int:
+    """How many different numbers keys have where `pattern` has its group: `count(state, r"blocks\\.(\\d+)\\.")`."""
+    return len({match[1] for key in state if (match := re.match(pattern, key))})
 
 
 class InferenceForm(Network):
@@ -124,6 +182,7 @@ class InferenceForm(Network):
     def __init__(self, network: Network, compute: Callable[[Tensor, Tensor], Tensor]):
         super().__init__()
         self.learned, self.convention, self.min_size = network.learned, network.convention, network.min_size
+        self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
         # Says on which device pictures are fused, whether or not `compute` shows its weights.

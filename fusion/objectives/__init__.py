@@ -2,7 +2,16 @@
 
 from fusion.objectives.base import Batch, Objective
 from fusion.objectives.cddfuse import CDDFuseFusion, CDDFuseReconstruction
+from fusion.objectives.scores import ScoresObjective
 from fusion.objectives.ship import SHIPObjective
 from fusion.objectives.swift import SwiftObjective
 
-__all__ = ["Batch", "CDDFuseFusion", "CDDFuseReconstruction", "Objective", "SHIPObjective", "SwiftObjective"]
+__all__ = [
+    "Batch",
+    "CDDFuseFusion",
+    "CDDFuseReconstruction",
+    "Objective",
+    "SHIPObjective",
+    "ScoresObjective",
+    "SwiftObjective",
+]

@@ -89,9 +89,11 @@ def averaged_over_processes(share: Tensor) -> Tensor:
 
 
 def _check_network(cls: type[Objective], network: Network) -> None:
-    if isinstance(network, cls.network_class):
+    if isinstance(network, cls.network_class) and network.learned:
         return
-    fitting = [name for name, other in OBJECTIVES.items() if isinstance(network, other.network_class)]
+    fitting = [
+        name for name, other in OBJECTIVES.items() if network.learned and isinstance(network, other.network_class)
+    ]
     remedy = (
         f"choose an objective of {type(network).__name__}: {', '.join(fitting)}" if fitting else "it has no objective"
     )

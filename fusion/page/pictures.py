@@ -22,11 +22,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from fusion.reading import How, read
+
 FOLDER = "index_files"
 THUMB = (144, 108)  # pixels; shown at two thirds of that, so sharp on dense screens too
 GAP_LEVEL = 128  # what stands in a thumbnail's place where there is no picture
 PLAIN_COLOURS = (0, 2)  # PNG colour types without palette and transparency: gray, RGB
-PROFILES = (b"gAMA", b"iCCP", b"cHRM", b"tRNS", b"eXIf", b"ICC_PROFILE", b"Exif\0")
+PROFILES = (b"gAMA", b"iCCP", b"cHRM", b"tRNS", b"eXIf", b"ICC_PROFILE", b"Exif\0", b"FLIR\0")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -50,34 +52,35 @@ def add_sources(
     dataset: str,
     pairs: list[tuple[str, Path, Path]],
     labels: tuple[str, str] = ("infrared", "visible"),
+    ranges: tuple[How, How] = ("auto", "auto"),
 ) -> None:
     """Put copies of a data set's sources into the result folder, so that the page can show them.
 
     pairs: (name, infrared file, visible file). labels: what the page calls the two, e.g. ("PET", "MRI").
+    ranges: what becomes black and white in the two.
     A file that cannot be read is left out: it is listed among the failures already.
     """
     folder = out / FOLDER / dataset
     files: dict[str, list[str | None]] = {}
     for name, *paths in pairs:
-        files[name] = [_add(path, folder / kind, name) for path, kind in zip(paths, ("ir", "vis"), strict=True)]
+        sides = zip(paths, ("ir", "vis"), ranges, strict=True)
+        files[name] = [_add(path, folder / kind, name, how) for path, kind, how in sides]
     text = json.dumps({"labels": list(labels), "files": files}, indent=1)
     write_whole(folder / "sources.json", text.encode())
 
 
-def _add(source: Path, folder: Path, name: str) -> str | None:
+def _add(source: Path, folder: Path, name: str, how: How) -> str | None:
     """Copy `source` and its time of change; returns the copy's name, or None."""
     try:
         data, times = source.read_bytes(), source.stat()
         as_is = shows_as_read(data)
         copy = folder / f"{name}{source.suffix.lower() if as_is else '.png'}"
-        if copy.is_file() and copy.stat().st_mtime_ns == times.st_mtime_ns and as_is <= (copy.read_bytes() == data):
+        fresh = copy.is_file() and copy.stat().st_mtime_ns == times.st_mtime_ns
+        if fresh and (copy.read_bytes() == data if as_is else how == "full"):  # a range may have changed since
             return copy.name
         if not as_is:
-            image = _decode(data)
-            if image is None:
-                return None
-            data = cv2.imencode(".png", image)[1].tobytes()
-    except OSError:
+            data = cv2.imencode(".png", _eight_bits(read(source, how)))[1].tobytes()
+    except (OSError, ValueError):
         return None
     write_whole(copy, data)
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -85,8 +88,8 @@ def _add(source: Path, folder: Path, name: str) -> str | None:
 
 
 def shows_as_read(data: bytes) -> bool:
-    """Whether a browser shows the very numbers that OpenCV reads: plain 8-bit PNG or JPEG, no profile, no rotation."""
-    if any(mark in data[: 2**16] for mark in PROFILES):
+    """Whether a browser shows the very numbers that are read here: plain 8-bit PNG or JPEG, no profile, no rotation."""
+    if any(mark in data[: 2**16] for mark in PROFILES) or b"eXIf" in data[-4096:]:
         return False
     png = data.startswith(b"\x89PNG") and len(data) > 26 and data[24] == 8 and data[25] in PLAIN_COLOURS
     return png or data.startswith(b"\xff\xd8")
@@ -179,6 +182,13 @@ def _decode(data: bytes) -> np.ndarray | None:
     if image.dtype == np.uint16:
         image = np.rint(image / np.float32(257)).astype(np.uint8)
     return np.ascontiguousarray(image[..., :3]) if image.ndim == 3 else image
+
+
+def _eight_bits(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, 3) RGB, uint8 or uint16 -> the same in BGR, 8 bits."""
+    if image.dtype == np.uint16:
+        image = np.rint(image / np.float32(257)).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
 
 
 def _thumb(image: np.ndarray | None) -> np.ndarray:

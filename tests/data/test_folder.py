@@ -10,7 +10,7 @@ import torch
 from fusion import images
 from fusion.data.folder import FolderData, find_pairs
 from fusion.data.saliency import saliency_mask
-from fusion.data.sampler import Batches, Key, loader
+from fusion.data.sampler import Batches, Key, Tone, loader, tone
 from fusion.registry import DATASETS
 
 H, W = 30, 44
@@ -143,3 +143,27 @@ def test_files_without_a_partner_are_left_out_and_said(root):
 
 def test_beyond_the_end(root):
     assert len(list(FolderData(root=str(root)))) == 3
+
+
+def test_tones_change_each_source_by_itself_and_half_of_the_pictures(root):
+    plain, toned = (FolderData(root=str(root), size=16, tones=tones) for tones in (0.0, 0.6))
+    changed = []
+    for epoch in range(60):
+        key = Key(0, epoch, 1)
+        a, b = plain[key], toned[key]
+        changed.append(tuple(not torch.equal(a[side], b[side]) for side in ("ir", "vis")))
+        assert torch.equal(b["ir"], toned[key]["ir"])  # a function of the key
+        assert all(b[side].min() >= 0 and b[side].max() <= 1 for side in ("ir", "vis"))
+    assert set(changed) == set(itertools.product((False, True), repeat=2))
+    assert torch.equal(plain[1]["ir"], toned[1]["ir"])  # as it is, without a key
+
+
+@pytest.mark.parametrize("source", [0, 1])
+def test_a_tone_stays_within_its_strength_and_only_infrared_is_inverted(source):
+    drawn = [tone(Key(0, epoch, 0), source, 0.5) for epoch in range(400)]
+    assert 140 < sum(one == Tone() for one in drawn) < 260
+    assert all(2**-0.5 <= one.gamma <= 2**0.5 and 2**-0.5 <= one.gain <= 2**0.5 for one in drawn)
+    assert all(abs(one.offset) <= 0.5 / 8 for one in drawn)
+    assert any(one.inverted for one in drawn) is (source == 0)
+    ramp = np.linspace(0, 1, 5, dtype=np.float32)[None]
+    np.testing.assert_allclose(Tone(True, 2, 0.5, 0.25).of(ramp)[0], 0.25 + 0.5 * (1 - ramp[0]) ** 2, rtol=1e-6)

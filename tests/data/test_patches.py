@@ -7,6 +7,7 @@ import subprocess
 import sys
 from hashlib import sha256
 
+import authors
 import cv2
 import h5py
 import numpy as np
@@ -30,6 +31,7 @@ def pairs(tmp_path):
 
 
 SMALL = Options(size=16, stride=12)
+GOLDEN = authors.numbers("patches")
 
 # --- rules ----------------------------------------------------------------------------------------------------------
 
@@ -64,9 +66,54 @@ def test_black_is_kept_unless_asked():
 # --- the authors' patches -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.shared
+def cut_samples(root, folder, **options):
+    """The five sample pairs that the authors' program can read, as a patch file."""
+    pairs = [p for p in find_pairs(root / "test_img/sample").pairs if p.name in GOLDEN["size64_stride50"]["windows"]]
+    return write_patches(pairs, folder / "x.h5", Options(**options))
+
+
+def test_patches_of_the_sample_pairs_are_the_authors(root, tmp_path):
+    golden = GOLDEN["size64_stride50"]
+    done = cut_samples(root, tmp_path, size=64, stride=50)
+    assert (done.kept, done.dropped) == (101, len(golden["dropped"]))
+    with h5py.File(tmp_path / "x.h5") as file:
+        found = [
+            [name.removesuffix(".png"), *corner.tolist(), sha256(ir).hexdigest(), sha256(vis).hexdigest()]
+            for name, corner, ir, vis in zip(
+                file["source"].asstr()[:], file["corner"][:], file["ir"][:], file["vis"][:], strict=True
+            )
+        ]
+        assert found == golden["kept"]
+        assert file.attrs["sha256"] == golden["sha256_of_all"]
+
+
 @pytest.mark.parametrize("layout", ["stacked", "authors"])
-@pytest.mark.parametrize("workers", [1, 2])
+def test_small_patches_of_the_sample_pairs_are_the_authors(root, tmp_path, layout):
+    golden = GOLDEN["size24_stride24"]
+    done = cut_samples(root, tmp_path, size=24, stride=24, layout=layout)
+    assert (done.kept, done.dropped) == (golden["kept"], len(golden["dropped"]))
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert file.attrs["sha256"] == golden["sha256_of_all"]
+
+
+FLAT = {
+    "all 0": lambda: np.zeros(4096),
+    "all 0.5": lambda: np.full(4096, 0.5),
+    "all 1": lambda: np.ones(4096),
+    "400 of 4096 pixels are 1, the others 0": lambda: np.arange(4096) < 400,
+    "420 of 4096 pixels are 1, the others 0": lambda: np.arange(4096) < 420,
+    "half 1, half 0.91": lambda: np.where(np.arange(4096) < 2048, 1, 0.91),
+    "half 1, half 0.89": lambda: np.where(np.arange(4096) < 2048, 1, 0.89),
+}
+
+
+@pytest.mark.parametrize("case", GOLDEN["is_low_contrast"])
+def test_low_contrast_is_the_authors(case):
+    assert is_flat(FLAT[case]().astype(np.float32).reshape(64, 64)) == GOLDEN["is_low_contrast"][case]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("layout", "workers"), [("stacked", 2), ("authors", 1)])
 def test_patches_are_the_authors(shared, tmp_path, layout, workers):
     golden = shared / "golden" / "dataprocessing"
     recorded = json.loads((golden / "dataprocessing.json").read_text())["result"]

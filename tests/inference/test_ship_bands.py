@@ -20,7 +20,8 @@ from fusion.inference.ship import ShipForm, ship_form
 from fusion.inference.ship_bands import ShipInBands, merged
 from fusion.networks import SHIP
 from tests.inference.peak import growth
-from tests.inference.test_ship_form import exact, perturbed
+from tests.inference.test_ship_form import perturbed
+from tests.rounding import assert_within, exact, tolerance
 
 if not ShipInBands.can(SHIP()):
     pytest.skip("no compiled loops on this processor", allow_module_level=True)
@@ -53,17 +54,14 @@ def fused(form, *pair):
 @pytest.mark.parametrize("size", [(2, 9), (9, 2), (7, 27), (3, 513)])
 def test_equals_the_network(network, size):
     ir, vis = torch.rand(2, 1, 1, *size)
-    assert (fused(form_of(network), ir, vis) - exact(network, ir, vis)).abs().max() < 1e-5  # measured 5e-6
+    assert_within(fused(form_of(network), ir, vis), network, ir, vis)
 
 
 @pytest.mark.parametrize("options", [{"interactions": 1}, {"interactions": 5}, {"channels": 32}])
 def test_other_widths(options):
     network = perturbed(**options)
     ir, vis = torch.rand(2, 1, 1, 12, 20)
-    with torch.inference_mode():
-        expected = exact(network, ir, vis)
-        own = (network.raw(ir, vis) - expected).abs().max()
-    assert (fused(form_of(network), ir, vis) - expected).abs().max() < max(1e-5, 4 * own)
+    assert_within(fused(form_of(network), ir, vis), network, ir, vis)
 
 
 def test_widths_that_no_vector_has_are_left_to_pytorch():
@@ -78,7 +76,7 @@ def test_bands_leave_no_seams(network, monkeypatch, threads, n, least):
     monkeypatch.setattr(bands, "LEAST_ROWS", least)
     threads(n)
     ir, vis = torch.rand(2, 1, 1, 23, 12)
-    assert (fused(form_of(network), ir, vis) - exact(network, ir, vis)).abs().max() < 1e-5
+    assert_within(fused(form_of(network), ir, vis), network, ir, vis)
 
 
 def test_memory_is_used_again_and_never_twice_at_once(network, monkeypatch):
@@ -87,13 +85,14 @@ def test_memory_is_used_again_and_never_twice_at_once(network, monkeypatch):
     form = form_of(network)
     pairs = torch.rand(6, 2, 1, 1, 40, 30)
     alone = [fused(form, *pair) for pair in pairs]
+    allowed = max(tolerance(network, *pair) for pair in pairs)
     assert len(made) == 1
     fused(form, *pairs[0, ..., :20])
     assert len(made) == 2
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(lambda pair: fused(form, *pair), pairs))
     for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+        assert (one - other).abs().max() <= 2 * allowed
 
 
 def test_much_memory_is_not_kept(network, monkeypatch):
@@ -139,8 +138,9 @@ def test_moments_of_parts_are_those_of_the_whole():
     n, mean, squares = merged(parts)
     wide = x.astype(np.float64)
     np.testing.assert_array_equal(n, 1300)
-    np.testing.assert_allclose(mean, wide.mean(0), rtol=1e-7)
-    np.testing.assert_allclose(squares, ((wide - wide.mean(0)) ** 2).sum(0), rtol=1e-5)
+    # Sums of at most 512 deviations in float32 (a chunk), each off by a unit of the values, near 100.
+    np.testing.assert_allclose(mean, wide.mean(0), rtol=0, atol=100 * 2**-24)
+    np.testing.assert_allclose(squares, ((wide - wide.mean(0)) ** 2).sum(0), rtol=512 * 2**-24)
 
 
 def test_a_failure_in_a_band_is_heard_and_memory_comes_back(network, monkeypatch):

@@ -92,10 +92,10 @@ def test_smallest_size(levels):
 
 def test_a_batch_is_fused_image_by_image():
     torch.manual_seed(0)
-    ir, vis = torch.rand(2, 3, 1, 64, 64)
+    ir, vis = torch.rand(2, 3, 1, 64, 64, dtype=torch.float64)
     network = CPFusion()
     each = torch.cat([network(i[None], v[None]) for i, v in zip(ir, vis, strict=True)])
-    assert torch.allclose(network(ir, vis), each, atol=1e-6)
+    torch.testing.assert_close(network(ir, vis), each, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("option", [{"base": "cc"}, {"attention": "simam"}, {"decomposition": "ratio"}, {"levels": 0}])

@@ -63,20 +63,21 @@ def test_all_their_pictures(network, shared):
 def test_central_difference_is_one_kernel():
     """The folded kernel against the definition: cross responses, less theta times their sums, blended, plus x."""
     torch.manual_seed(0)
-    block = CentralDifference(channels=3)
+    block = CentralDifference(channels=3).double()
     block.mix.data.fill_(0.7)
-    x = torch.rand(2, 3, 9, 8)
+    x = torch.rand(2, 3, 9, 8, dtype=torch.float64)
     expected = x.clone()
     share = torch.sigmoid(block.mix)
     for taps, places, part in ((block.plus, block.PLUS, share), (block.diagonal, block.DIAGONAL, 1 - share)):
-        kernel = torch.zeros(3, 3, 3, 3)
+        kernel = torch.zeros(3, 3, 3, 3, dtype=torch.float64)
         for i, (row, column) in enumerate(places):
             kernel[:, :, row, column] = taps[:, :, i]
         centre = F.conv2d(x, taps.sum(2)[:, :, None, None])
         expected = expected + part * (F.conv2d(x, kernel, padding=1) - block.THETA * centre)
-    assert torch.allclose(block(x), expected, atol=1e-6)
+    assert torch.allclose(block(x), expected, rtol=0, atol=1e-14)
 
 
 def test_invertible_convolution_starts_orthogonal():
     matrix = InvertibleConvolution(channels=8).matrix()
-    assert torch.allclose(matrix @ matrix.T, torch.eye(8), atol=1e-5)
+    # Made of float32 factors: three products of eight terms of size 1.
+    assert torch.allclose(matrix @ matrix.T, torch.eye(8), rtol=0, atol=3 * 8 * 8 * 2**-24)

@@ -7,10 +7,11 @@ import torch
 
 import fusion.networks
 import fusion.objectives  # noqa: F401 -- registers the objectives
-from fusion.networks import SHIP, Average, CDDFuse
+from fusion.networks import SHIP, Average, CDDFuse, Network, Swift
 from fusion.registry import OBJECTIVES
 
 SMALL = {CDDFuse: {"dim": 8, "heads": 2, "blocks": 1}, SHIP: {"channels": 4, "interactions": 2}}
+ANY = {Network: Swift}  # what stands for all networks
 every_objective = pytest.mark.parametrize("name", list(OBJECTIVES))
 
 
@@ -26,11 +27,12 @@ def one_thread():
 def build(name, weights=None, **options):
     cls = OBJECTIVES[name]
     torch.manual_seed(0)
-    network = cls.network_class(**SMALL.get(cls.network_class, {}), **options)
+    network_class = ANY.get(cls.network_class, cls.network_class)
+    network = network_class(**SMALL.get(network_class, {}), **options)
     return OBJECTIVES.build(name, {"network": network, "weights": cls.published if weights is None else weights})
 
 
-def batch(size=16, level=None):
+def batch(size=48, level=None):
     generator = torch.Generator().manual_seed(1)
     planes = [torch.rand((2, 1, size, size), generator=generator) for _ in range(3)]
     if level is not None:
@@ -88,7 +90,7 @@ def test_another_network_is_refused(name):
 
 
 def test_the_refusal_names_the_objectives_that_fit():
-    with pytest.raises(ValueError, match=r"choose an objective of SHIP: ship$"):
+    with pytest.raises(ValueError, match=r"choose an objective of SHIP: scores, ship$"):
         OBJECTIVES["cddfuse_fusion"](network=SHIP(channels=4), weights={})
 
 

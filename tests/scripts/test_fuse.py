@@ -19,9 +19,10 @@ import pytest
 import torch
 
 import fusion
-from fusion import images, infer, videos, weights
+from fusion import images, infer, places, videos, weights
 from fusion.networks import SHIP, CDDFuse, Swift
 from fusion.networks.base import Convention, Network
+from fusion.registry import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "fuse.py"
@@ -44,7 +45,7 @@ program = load_program()
 def run(capsys, monkeypatch, tmp_path):
     """The program in `tmp_path`, with the rule-based average unless told otherwise; returns what it prints."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(program, "ROOT", tmp_path)  # the models/ of this project are not those of the tests
+    monkeypatch.setattr(places, "models", lambda: tmp_path / "models")  # not this project's
 
     def start(*arguments, status=0, model="average") -> str:
         chosen = ("--model", model) if model else ()
@@ -136,11 +137,62 @@ def test_swift_is_the_default(run, folders):
     np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
 
 
-def test_the_authors_file_of_another_network_asks_for_its_name(run, folders):
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors", "w.onnx", "W"])
+def test_weights_alone_are_enough(run, folders, name):
+    torch.manual_seed(0)
+    network = SHIP(channels=4, interactions=1)
+    torch.save(network.state_dict(), name)
+    expected = fusion.fuse(fusion.load(weights=name), "ir/a.png", "vi/a.png")
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", "--weights", name, model=None)
+    np.testing.assert_array_equal(images.read("fused.png"), expected)
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", model=name)
+    np.testing.assert_array_equal(images.read("fused.png"), expected)
+    assert run.notes == []
+
+
+def test_a_file_of_no_known_network(run, folders):
     torch.save({"params": {"x": torch.zeros(1)}}, "theirs.pth")
     run("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "theirs.pth", model=None, status=2)
-    assert "does not fit Swift" in run.errors[0]
-    assert run.errors[0].endswith("; is it of another network? --model names it")
+    known = ", ".join(sorted(name for name, cls in NETWORKS.items() if cls.learned))
+    assert run.errors == [
+        f"error: theirs.pth holds no weights that are known here (found 'params'): expected weights of {known}"
+    ]
+
+
+def test_the_untrained_network_says_so_once(run, folders):
+    run("ir", "vi", "-o", "fused", "--weights", "none", model="swift")
+    assert [line for line in run.notes if "never given weights" in line] == [
+        "note: Swift was never given weights, its picture means nothing: fusion.load takes the shipped ones or a file"
+    ]
+
+
+def test_medical_weights_are_taken_where_they_are_shipped(run, folders):
+    """From the tests' models/, which has both, then from one that has not."""
+    files = [Path("models") / f"swift_{suffix}.safetensors" for suffix in ("msrs", "medical")]
+    for seed, file in enumerate(files):
+        torch.manual_seed(seed)
+        weights.save(file, Swift(), name="swift")
+    expected = [fusion.fuse(fusion.load("swift", file), "ir/a.png", "vi/a.png", task="medical") for file in files]
+    assert (expected[0] != expected[1]).any()
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", "--task", "medical", model="swift")
+    np.testing.assert_array_equal(images.read("fused.png"), expected[1])
+    files[1].unlink()
+    run("ir/a.png", "vi/a.png", "-o", "fused.png", "--task", "medical", model="swift")
+    np.testing.assert_array_equal(images.read("fused.png"), expected[0])
+
+
+def test_a_learned_network_of_which_nothing_is_shipped(run, folders):
+    run("ir/a.png", "vi/a.png", "-o", "x.png", model="swift", status=2)
+    assert run.errors[0].startswith("error: no weights of swift come with this project: name their file")
+
+
+def test_weights_that_are_not_finite(run, folders):
+    network = Swift()
+    network.coarse.embed.bias.data[0] = np.nan
+    weights.save("nan.safetensors", network, name="swift")
+    run("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "nan.safetensors", model=None, status=2)
+    assert run.errors[0].startswith("error: nan.safetensors is refused: 1 of 20 tensors hold NaN or infinity, e.g. coa")
+    assert not Path("x.png").exists()
 
 
 def test_medical_pairs_take_the_colour_of_the_functional_picture(run, tmp_path):
@@ -183,8 +235,9 @@ def test_side_by_side(run, tmp_path):
         (["ir", "vi", "-o", "vi"], "-o vi is one of the sources"),
         (["ir", "empty", "-o", "x", "--model", "average"], "empty holds no pictures"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "avrage"], "No network named 'avrage'."),
-        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "ship"], "{here}/models/ship_msrs.safetensors is not"),
-        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--weights", "w.pth"], "w.pth is not there"),
+        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "ship"], "no weights of ship come with this project: "),
+        (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--weights", "w.pth"], "average is rule-b"),
+        (["ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "w.pth"], "w.pth is not there"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--device", "cuda:99"], "device: 'cuda:99'"),
         (["a.txt", "b.txt", "-o", "x.png"], "-o x.png: a video is written as one of .mp4, "),
     ],

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fusion.inference.cddfuse import CDDFuseStream
 from fusion.layers import attend_channels, by_hand, gated_gelu
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import Convention, Network, count
 from fusion.registry import NETWORKS
 
 
@@ -256,6 +256,11 @@ class CDDFuse(Network):
             for theirs, part in AUTHORS_PARTS.items()
             for key, tensor in checkpoint[theirs].items()
         }
+
+    @classmethod
+    def sizes(cls, state: dict[str, Tensor]) -> dict[str, int]:
+        dim, heads = state["encoder.embed.weight"].shape[0], state["encoder.base.attention.temperature"].shape[0]
+        return {"dim": dim, "heads": heads, "blocks": count(state, r"encoder\.blocks\.(\d+)\.")}
 
 
 AUTHORS_PARTS = {

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fusion.inference.ship import ship_form
 from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import Convention, Network, count
 from fusion.registry import NETWORKS
 
 
@@ -293,11 +293,14 @@ class SHIP(Network):
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:
-        state = checkpoint.get("params_ema", checkpoint.get("params"))
-        if not isinstance(state, dict) or not any("interaction1" in key for key in state):
-            raise ValueError("expected SHIP's dictionary under 'params' or 'params_ema'")
+        if not any("interaction1" in str(key) for key in checkpoint):
+            raise ValueError("expected SHIP's keys, as interaction1.spatial....")
         # Their cross kernels are (out, in, 1, 5).
-        return {_our_key(k): v.flatten(2) if v.shape[2:] == (1, 5) else v for k, v in state.items()}
+        return {_our_key(k): v.flatten(2) if v.shape[2:] == (1, 5) else v for k, v in checkpoint.items()}
+
+    @classmethod
+    def sizes(cls, state: dict[str, Tensor]) -> dict[str, int]:
+        return {"channels": state["visible.0.weight"].shape[0], "interactions": count(state, r"spatial\.(\d+)\.")}
 
 
 def _less_one(template: str):

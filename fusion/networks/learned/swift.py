@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.networks.base import Network
+from fusion.networks.base import Network, count
 from fusion.registry import NETWORKS
 
 CELL = 8
@@ -74,6 +74,17 @@ class Swift(Network):
         self.coarse = Coarse(width=coarse_width, outputs=around)
         self.fine = Fine(width=width, depth=depth, around=around)
         self.to(memory_format=torch.channels_last)  # else every convolution would reorder its weights
+
+    @classmethod
+    def sizes(cls, state: dict[str, Tensor]) -> dict[str, int]:
+        around, coarse_width = state["coarse.project.weight"].shape[:2]
+        depth = count(state, r"fine\.body\.(\d+)\.")
+        return {
+            "width": state["fine.last.weight"].shape[1],
+            "depth": depth,
+            "coarse_width": coarse_width,
+            "around": around,
+        }
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         h, w = ir.shape[-2:]

@@ -1,0 +1,52 @@
+"""`irvis COMMAND ...`: the programs of a checkout, for those who installed the package. Each runs as it stands."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from fusion import places
+
+COMMANDS = {
+    "fuse": ("scripts/fuse.py", "a pair of pictures, the pairs of two folders, or two videos"),
+    "score": ("scripts/score.py", "measure anybody's fused pictures"),
+    "compare": ("test.py", "fuse and score data sets with several methods; tables and a page"),
+    "train": ("train.py", "train a network"),
+    "check": ("scripts/check_pairs.py", "what is wrong with a data set; aligned copies"),
+    "data": ("scripts/get_data.py", "where data sets come from; fetch them"),
+    "patches": ("scripts/make_patches.py", "cut training patches"),
+    "saliency": ("scripts/make_saliency.py", "saliency masks for training"),
+    "export": ("scripts/export_onnx.py", "write a network as an ONNX file"),
+    "outlines": ("scripts/outlines.py", "gradient energy that no source explains"),
+}
+NO_LIBRARY = ("libGL", "libgthread", "libglib", "libxcb")
+"""Of a desktop; opencv-python cannot be imported without them."""
+
+
+def main() -> int:
+    """Run the program that the first argument names, with the others; returns its exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"error: no command '{name}'; there are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    path = places.programs() / COMMANDS[name][0]
+    sys.argv = [f"irvis {name}", *arguments[1:]]
+    sys.path.insert(0, str(path.parent))  # as `python path` does
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except ImportError as error:
+        if not any(library in str(error) for library in NO_LIBRARY):
+            raise
+        remedy = "pip uninstall opencv-python; pip install opencv-python-headless"
+        print(f"error: opencv-python needs libraries of a desktop ({error}): {remedy}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def usage() -> str:
+    lines = [f"  {name:10}{words}" for name, (_, words) in COMMANDS.items()]
+    return "\n".join(["usage: irvis COMMAND ...    (irvis COMMAND --help says more)", "", *lines])

@@ -1,0 +1,160 @@
+"""Containers of weights, known by content and not by suffix, read without running anything in them.
+
+A reader turns a file into a dictionary of tensors (or of dictionaries of them), whatever keys it has; what the keys
+mean is asked in `weights.py`. Another format is another line of `READERS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import pathlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import torch
+
+CODE_SIGNS = ("nsupported global", "unsupported GLOBAL", "unrecognized function", "Can only create", "Can only build")
+"""What PyTorch's restricted reader says of a pickle that asks for functions or classes; chooses the message only."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a weight file holds."""
+
+    tensors: dict
+    """As stored: {key: tensor}, or dictionaries of such, among other things."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """The text in a safetensors header."""
+
+
+class Reader(NamedTuple):
+    """fits: whether the first bytes (or the path, for formats of several files) are of this format."""
+
+    name: str
+    fits: Callable[[Path, bytes], bool]
+    read: Callable[[Path], Contents]
+
+
+def read(path: str | Path) -> Contents:
+    """Raises FileNotFoundError, and ValueError for a file that is cut, that carries code or that is no weight file."""
+    path = Path(path)
+    reader = next((reader for reader in READERS if reader.fits(path, start(path))), None)
+    if reader:
+        return reader.read(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
+    raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")
+
+
+def is_known(path: str | Path) -> bool:
+    """Whether a reader takes a file, by its first bytes."""
+    path = Path(path)
+    return any(reader.fits(path, start(path)) for reader in READERS)
+
+
+def start(path: Path) -> bytes:
+    """The first bytes of a file; of anything else, none."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def is_onnx(path: str | Path) -> bool:
+    """Whether a file is an ONNX model, which begins with its version (field 1 of a protobuf message)."""
+    head = start(Path(path))
+    return len(head) > 2 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x3A, 0x42)
+
+
+def what_else(path: Path) -> str:
+    """What a file that no reader knows seems to be, and what to do."""
+    head = start(path)
+    for sign, words in OTHERS:
+        if head.lstrip().lower().startswith(sign):
+            return words
+    if is_onnx(path):
+        return "it is an ONNX file, which is a network and its weights in one: give it as --model, or as the name"
+    return "it may be cut, or another kind of file; fetch it again"
+
+
+OTHERS = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS, not the file itself: git lfs pull fetches it"),
+    (b"<!doctype", "it is a web page, not the file itself: fetch it again"),
+    (b"<html", "it is a web page, not the file itself: fetch it again"),
+    (b"\x89hdf", "it is an HDF5 file (Keras, MATLAB): convert it to safetensors first"),
+    (b"\x1f\x8b", "it is a gzip archive: unpack it first"),
+    (b"rar!", "it is a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf", "it is a 7z archive: unpack it first"),
+    (b"\x93numpy", "it is a NumPy array"),
+)
+
+
+# --- safetensors ----------------------------------------------------------------------------------------------------
+
+
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    return len(head) > 8 and head[8:9] == b"{" and head[7] == 0  # length of the JSON header, then the header
+
+
+def _read_safetensors(path: Path) -> Contents:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- no mapping
+            return Contents(tensors, file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} cannot be read as safetensors, it may be cut: {error}; fetch it again") from error
+
+
+# --- PyTorch --------------------------------------------------------------------------------------------------------
+
+
+def _is_torch(path: Path, head: bytes) -> bool:
+    return head.startswith((b"PK\x03\x04", b"\x80"))  # a zip archive, or a bare pickle of protocol 2 and later
+
+
+def _read_torch(path: Path) -> Contents:
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
+            warnings.simplefilter("ignore")  # about pickle protocols, of files that are refused below anyway
+            # The open file: of a path, newer PyTorch looks at the suffix.
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file may raise anything: struct.error, IndexError, AssertionError, ...
+        if any(sign in str(error) for sign in CODE_SIGNS):
+            reason = "it carries code or objects other than tensors, which are never run; ask for a plain state dict"
+            raise ValueError(f"{path} is refused: {reason}") from error
+        raise ValueError(
+            f"{path} cannot be read as a PyTorch checkpoint: it may be cut, or another kind of file; fetch it again"
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{path} holds a {type(checkpoint).__name__}: expected a dictionary of tensors")
+    return Contents(checkpoint)
+
+
+def _harmless() -> list[Any]:
+    """What training programs store beside tensors, and what cannot do anything: NumPy's numbers and arrays (a score,
+    a random state), parsed arguments, paths, counters."""
+    scalar, _ = np.float64(1).__reduce__()
+    rebuild, *_ = np.zeros(1).__reduce__()
+    globals_: list[Any] = [np.dtype, np.ndarray, argparse.Namespace, collections.defaultdict]
+    for package in ("numpy.core", "numpy._core"):  # NumPy 1 and 2 wrote other names
+        globals_ += [(scalar, f"{package}.multiarray.scalar"), (rebuild, f"{package}.multiarray._reconstruct")]
+    globals_ += [type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"]
+    for module in ("pathlib", "pathlib._local"):  # as Python 3.13 writes it
+        globals_ += [(pathlib.PurePosixPath, f"{module}.PosixPath"), (pathlib.PureWindowsPath, f"{module}.WindowsPath")]
+    return globals_
+
+
+HARMLESS = _harmless()
+
+READERS = [
+    Reader("safetensors", _is_safetensors, _read_safetensors),
+    Reader("PyTorch", _is_torch, _read_torch),
+]
