@@ -22,7 +22,7 @@ LEVELS = [
     (0, "networks.base networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
-    (1, "config command infer onnx_file videos weights"),
+    (1, "config command infer onnx_file videos videos.* weights"),
     (2, "objectives objectives.* training.phases"),
     (3, "build training training.trainer"),
     (4, "build_training"),
@@ -31,6 +31,7 @@ LEVELS = [
 FREE_AMONG_SIBLINGS = (
     "fusion.metrics",
     "fusion.data",
+    "fusion.videos",
     "fusion.page",
     "fusion.reading",
     "fusion.inference",
