@@ -1,12 +1,14 @@
 """Divide pairs into a part to train on and a part to choose by, the same way every time.
 
     python scripts/hold_out.py MSRS/train MSRS/train_more -o data/MSRS
-    python scripts/hold_out.py MRI_CT:CT:MRI MRI_PET:PET:MRI MRI_SPECT:SPECT:MRI -o data/medical --patients --first 2
+    python scripts/hold_out.py MRI_CT:CT:MRI MRI_PET:PET:MRI MRI_SPECT:SPECT:MRI -o data/medical --patients --first 2 \\
+        --leave-out 21
 
 Each ROOT holds ir/ and vi/, or the two folders named behind it. OUT/train and OUT/validation get the files under links
 (copies where there are none), those of several roots named ROOT_NAME where two share a name. Of the sorted names, every
 ninth from the fifth is held out (`--every`, `--first`); with `--patients` a name is a patient's number and three digits
-of a slice, and of each root every ninth patient, with all slices in all roots.
+of a slice, and of each root every ninth patient is held out, with all slices in all roots; `--leave-out` names patients
+that go nowhere.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=9, help="one of so many is held out (9)")
     parser.add_argument("--first", type=int, default=5, help="the first that is, counted from 1 (5)")
     parser.add_argument("--patients", action="store_true", help="hold out whole patients")
+    parser.add_argument("--leave-out", default="", help="patients to use for nothing: 21,35")
     return parser.parse_args(argv)
 
 
@@ -52,6 +55,13 @@ def patient(name: str) -> str:
     if not (name.isdigit() and len(name) > SLICE):
         raise ValueError(f"{name}: expected a patient's number and {SLICE} digits of a slice; leave --patients out")
     return name[:-SLICE]
+
+
+def without(found: list[tuple[str, Pair]], patients: list[str]) -> list[tuple[str, Pair]]:
+    """`found` but for these patients; ValueError for one that has no picture."""
+    if unknown := set(patients) - {patient(pair.name) for _, pair in found}:
+        raise ValueError(f"--leave-out {','.join(sorted(unknown))}: there is no picture of such a patient")
+    return [(root, pair) for root, pair in found if patient(pair.name) not in patients]
 
 
 def held_out(found: list[tuple[str, Pair]], args: argparse.Namespace) -> set[tuple[str, str]]:
@@ -80,6 +90,8 @@ def place(source: Path, target: Path) -> None:
 def divide(args: argparse.Namespace) -> dict[str, int]:
     """Fill OUT; the number of pairs in each part. Raises ValueError, before the first file, where OUT is in use."""
     found = pairs_of(args.roots)
+    if args.leave_out:
+        found = without(found, args.leave_out.split(","))
     held = held_out(found, args)
     for part in ("train", "validation"):
         if (args.out / part).exists():

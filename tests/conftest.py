@@ -47,6 +47,6 @@ def pytest_terminal_summary(terminalreporter) -> None:
     needed = [r for r in terminalreporter.getreports("skipped") if r.when == "setup" and "shared" in r.keywords]
     if needed:
         terminalreporter.write_line(
-            f"{len(needed)} tests were skipped because they compare with pictures and weights of other people, which may "
-            "not be given away with this project (set FUSION_SHARED to a folder that holds them)."
+            f"{len(needed)} tests were skipped because they compare with other people's pictures and weights, which "
+            "this project may not give away (set FUSION_SHARED to a folder that holds them)."
         )

@@ -21,8 +21,8 @@ import torch
 import yaml
 
 import fusion
-from fusion import images, metrics, page, report, weights
-from fusion.networks import CDDFuse
+from fusion import images, metrics, page, places, report, weights
+from fusion.networks import CDDFuse, Swift
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = list(metrics.profile("cddfuse"))
@@ -677,6 +677,37 @@ def test_a_missing_weight_file(work):
         f"(looked in {work.folder / 'models'}); "
         "train them (python train.py -opt configs/cddfuse_msrs.yml) or bring the authors' file (README, Weights)"
     )
+
+
+def test_a_learned_model_without_weights_takes_the_shipped_ones(work, monkeypatch, tmp_path_factory):
+    """Of the data set's task where there are such; others of the same name are noticed."""
+    models = tmp_path_factory.mktemp("models")
+    monkeypatch.setattr(places, "models", lambda: models)
+    work.config["models"] = [{"name": "swift"}]
+    assert work.refuse().startswith("x.yml: models[0]: no weights of swift come with this project: name their file")
+    work.config["models"] = [{"name": "average"}, {"name": "swift", "optional": True}]
+    assert "swift: no weights of swift come with this project" in work.run()
+    work.config["models"] = [{"name": "swift"}, {"name": "swift", "weights": "none", "label": "untrained"}]
+
+    def save(task: str, seed: int):
+        torch.manual_seed(seed)
+        network = Swift()
+        torch.nn.init.normal_(network.fine.last.weight)  # so that any two differ in 8 bits
+        weights.save(models / f"swift_{task}.safetensors", network, name="swift")
+
+    def pictures() -> list[bytes]:
+        work.run()
+        return [p.read_bytes() for p in sorted((work.folder / "out/A/swift").glob("*.png"))]
+
+    save("msrs", 0)
+    first = pictures()
+    save("medical", 1)
+    assert pictures() == first
+    work.config["datasets"][0]["task"] = "medical"
+    medical = pictures()
+    assert all(a != b for a, b in zip(first, medical, strict=True))
+    save("medical", 2)
+    assert all(a != b for a, b in zip(medical, pictures(), strict=True))
 
 
 def test_black_pictures_are_pointed_out_and_the_pairs_still_compared(work):

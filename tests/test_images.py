@@ -402,11 +402,11 @@ LEVELS_OF_TIES = "8969a93ce7638d33915197477e7199834ef7b24681acb897fe121277628fde
 
 
 def test_grey_levels_halfway_between_two_levels_fall_as_the_authors_do():
-    """All 16,782 colours with 299 R + 587 G + 114 B at an odd multiple of 500. The authors call OpenCV's COLOR_BGR2GRAY,
-    whose last bit of float32 decides; COLOR_RGB2GRAY sums in another order and takes 652 of them to the other level."""
-    share = np.array([299, 587, 114])
-    every = np.stack(np.unravel_index(np.arange(2**24, dtype=np.int32), (256,) * 3), axis=-1).astype(np.uint8)
-    ties = every[every @ share.astype(np.int32) % 1000 == 500][None]
+    """All 16,782 colours with 299 R + 587 G + 114 B at an odd multiple of 500. The authors call OpenCV's
+    COLOR_BGR2GRAY, whose last bit of float32 decides; in the order of COLOR_RGB2GRAY 652 come out otherwise."""
+    share, level = np.array([299, 587, 114]), np.arange(256)
+    sums = (share[0] * level[:, None] + share[1] * level)[..., None] + share[2] * level
+    ties = np.argwhere(sums % 1000 == 500).astype(np.uint8)[None]
     assert ties.shape == (1, 16782, 3)
     found = images.grey_levels(ties)
     assert set((1000 * found - ties.astype(int) @ share).ravel()) == {-500, 500}

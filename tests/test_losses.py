@@ -1,5 +1,5 @@
-"""Losses against independent libraries and finite differences, and on degenerate pictures; against the authors' programs in
-`test_losses_golden.py`. Values are compared in float64, where no processor's order of summation shows."""
+"""Losses against independent libraries and finite differences, and on degenerate pictures; `test_losses_golden.py` has
+the authors' programs. Values are compared in float64, where no processor's order of summation shows."""
 
 import numpy as np
 import pytest

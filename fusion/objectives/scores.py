@@ -24,6 +24,9 @@ from fusion.registry import OBJECTIVES
 LEAST = 4.0
 """Grey levels; a crop whose sources have less contrast is not asked for more."""
 
+DARK, BRIGHT = 15.0, 50.0
+"""Grey levels, see `room`: about those of MSRS's nights, and of days in other cameras."""
+
 
 @full_precision
 def saved(raw: Tensor) -> Tensor:
@@ -38,6 +41,14 @@ def outside(raw: Tensor) -> Tensor:
     return (raw - raw.clamp(0, 1)).abs().mean()
 
 
+def room(ir: Tensor, vis: Tensor) -> Tensor:
+    """How far contrast may be raised, 0 to 1 for each sample (B,): from the mean level of the darker source's pixels.
+
+    What is dark in both sources (a night) has nowhere to go but black.
+    """
+    return ((torch.minimum(ir, vis).mean((1, 2, 3)) - DARK) / (BRIGHT - DARK)).clamp(0, 1)
+
+
 def lacking(has: Tensor, wanted: Tensor) -> Tensor:
     """Mean of max(0, 1 - has / wanted) over samples (B,)."""
     return F.relu(1 - has / wanted.clamp(min=LEAST)).mean()
@@ -47,8 +58,8 @@ def lacking(has: Tensor, wanted: Tensor) -> Tensor:
 class ScoresObjective(Objective):
     """One phase of any learned network. Crops need 41x41 pixels or more.
 
-    contrast, frequency: the factors of SD and SF of the brighter source, max(ir, vis), that the picture is asked for.
-    entropy: bits more than max(ir, vis) has.
+    contrast, frequency: the factors of SD and SF of the brighter source, max(ir, vis), that a bright picture is asked
+    for; a dark one is asked for SD and SF as they are. entropy: bits more than max(ir, vis) has, likewise.
     """
 
     network_class = Network
@@ -85,14 +96,15 @@ class ScoresObjective(Objective):
     def scores(self, fused: Tensor, ir: Tensor, vis: Tensor) -> dict[str, Tensor]:
         """All terms of grey levels (B, 1, H, W) but `outside`."""
         with torch.autocast(fused.device.type, enabled=False):
-            brighter = torch.maximum(ir, vis)
+            brighter, more = torch.maximum(ir, vis), room(ir, vis)
+            contrast, frequency = 1 + (self.contrast - 1) * more, 1 + (self.frequency - 1) * more
             return {
                 "MI": -smooth.mutual_information(fused, ir, vis).mean(),
                 "SCD": 2 - smooth.difference_correlation(fused, ir, vis).mean(),
                 "VIF": 2 - smooth.fidelity(fused, ir, vis).mean(),
                 "Qabf": 1 - smooth.preservation(fused, ir, vis).mean(),
                 "SSIM": 2 - smooth.similarity(fused, ir, vis).mean(),
-                "SD": lacking(smooth.deviation(fused), self.contrast * smooth.deviation(brighter)),
-                "SF": lacking(smooth.frequency(fused), self.frequency * smooth.frequency(brighter)),
-                "EN": F.relu(smooth.bits(brighter) + self.entropy - smooth.bits(fused)).mean(),
+                "SD": lacking(smooth.deviation(fused), contrast * smooth.deviation(brighter)),
+                "SF": lacking(smooth.frequency(fused), frequency * smooth.frequency(brighter)),
+                "EN": F.relu(smooth.bits(brighter) + self.entropy * more - smooth.bits(fused)).mean(),
             }

@@ -135,7 +135,7 @@ class CDDFuse(nn.Module):
 
 
 def ssim_loss(x: Tensor, y: Tensor) -> Tensor:
-    g = torch.exp(-((torch.arange(11.0, device=x.device) - 5) ** 2) / (2 * 1.5**2))
+    g = torch.exp(-((torch.arange(11, device=x.device, dtype=x.dtype) - 5) ** 2) / (2 * 1.5**2))
     window = (g[:, None] * g / g.sum() ** 2)[None, None]
 
     def blur(z: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def decomposition(base_vis: Tensor, base_ir: Tensor, detail_vis: Tensor, detail_
 
 
 def sobel_kernels(x: Tensor) -> Tensor:
-    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=x.device)
+    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=x.device, dtype=x.dtype)
     return torch.stack((across, across.T))[:, None]
 
 
@@ -188,7 +188,7 @@ class CrossDifference(nn.Module):
 
     @staticmethod
     def response(x: Tensor, taps: Tensor, places: tuple) -> Tensor:
-        kernel = torch.zeros(*taps.shape[:2], 3, 3, device=x.device)
+        kernel = taps.new_zeros(*taps.shape[:2], 3, 3)
         for i, (row, column) in enumerate(places):
             kernel[:, :, row, column] = taps[:, :, i]
         return F.conv2d(x, kernel, padding=1) - 0.8 * F.conv2d(x, taps.sum(2)[:, :, None, None])

@@ -50,7 +50,7 @@ def test_is_a_function_of_its_input(network):
 
 
 def test_a_batch_equals_single_images(network):
-    n = max(64, network.min_size)
+    n = max(24, network.min_size)
     # In float64, because a batch may sum in another order.
     network, (ir, vis) = network.double(), torch.rand(2, 2, 1, n, n, dtype=torch.float64)
     with torch.inference_mode():

@@ -38,18 +38,19 @@ def test_published_size():
     assert sum(p.numel() for p in SHIP().parameters()) == 547_509
 
 
-@pytest.mark.parametrize("name", ["TNO/19", "RoadScene/FLIR_06974", "RoadScene/FLIR_04722"])
-def test_raw_output(name, network, shared):
-    ir, vis = (images.read(path) for path in source(shared, name))
-    raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+def test_raw_output(network, shared):
     golden = np.load(shared / "golden/ship/raw.npz")
-    # 3e-4: the product of two spectra sums over the whole picture in float32; measured 6e-5.
-    assert np.abs(raw - golden[f"{name}/y_raw"]).max() < 3e-4
+    for name in ("TNO/19", "RoadScene/FLIR_06974", "RoadScene/FLIR_04722"):
+        ir, vis = (images.read(path) for path in source(shared, name))
+        raw = infer.run(network, *infer.input_planes(network, ir, vis, "infrared-visible"))
+        # The product of two spectra sums over the whole picture in float32, and so does theirs: 2e-5 on crops of 6,000
+        # pixels (`test_ship_golden.py`), 15 times that here.
+        assert np.abs(raw - golden[f"{name}/y_raw"]).max() < 3e-4, name
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_pictures(name, network, shared):
-    assert_same_picture(network, shared, name)
+def test_pictures(network, shared):
+    for name in QUICK:
+        assert_same_picture(network, shared, name)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def authors_state(path):
 @pytest.mark.parametrize("phase", PHASES)
 def test_weights_after_the_authors_step(phase, shared):
     """Element by element: losses, gradients, clip each part to 0.01, Adam at 1e-4. Losses and norms are compared in
-    `test_cddfuse_golden.py`. In float64, which no processor changes; what was recorded is float32."""
+    `test_cddfuse_steps_golden.py`. In float64, which no processor changes; what was recorded is float32."""
     folder, cls = shared / "golden/cddfuse/train", PHASES[phase]
     network = CDDFuse()
     network.load_state_dict(authors_state(folder.parent / "official_format_seed0_perturbed.pth"))

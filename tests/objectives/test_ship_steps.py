@@ -1,4 +1,4 @@
-"""SHIP's objective: its options and what it needs. Against the authors' program: `test_ship_golden.py`."""
+"""SHIP's objective: its options and what it needs. Against the authors' program: `test_ship_steps_golden.py`."""
 
 import pytest
 import torch

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import fusion
-from fusion import build, infer
+from fusion import build, infer, places
 from fusion.networks import CDDFuse, Swift
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
@@ -106,6 +107,39 @@ def test_nothing_is_kept_that_disagrees(program, small, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"5\.0e-01 from PyTorch's \(allowed: 0\.0001\); not written"):
         program.export(small, "cddfuse", tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ("cddfuse", "cddfuse_msrs.safetensors")),
+        (["--model", "swift"], ("swift", "swift_msrs.safetensors")),
+        (["--weights", "theirs"], ("swift", "theirs")),
+        (["--model", "swift", "--weights", "none"], ("swift", None)),
+    ],
+)
+def test_what_is_exported(program, monkeypatch, tmp_path, capsys, arguments, expected):
+    """The shipped weights, or the network that a file is of, or with a word an untrained one."""
+    monkeypatch.chdir(tmp_path)
+    torch.save(Swift().state_dict(), "theirs")
+    seen = []
+    monkeypatch.setattr(program, "export", lambda network, name, path, **_: seen.append((network, name)) or 0.0)
+    (tmp_path / "x.onnx").write_bytes(b"")
+    assert program.main([*arguments, "-o", "x.onnx"]) == 0
+    ((network, name),) = seen
+    assert name == expected[0]
+    if expected[1]:
+        file = Path("theirs") if expected[1] == "theirs" else places.models() / expected[1]
+        wanted = fusion.load(weights=file).state_dict()
+        assert all(torch.equal(value, wanted[key]) for key, value in network.state_dict().items())
+    assert ("note: swift is exported untrained" in capsys.readouterr().err) == (expected[1] is None)
+
+
+@pytest.mark.parametrize("name", ["average", "cpfusion"])
+def test_a_rule_based_method_is_not_exported(program, tmp_path, capsys, name):
+    assert program.main(["--model", name, "-o", str(tmp_path / "x.onnx")]) == 2
+    message = f"error: {name} cannot be exported: expected a learned network, with weights of PyTorch\n"
+    assert capsys.readouterr().err == message
 
 
 def test_another_models_file_is_refused(tmp_path):

@@ -61,10 +61,18 @@ def test_whole_patients_are_held_out_of_all_roots(run, tmp_path):
     assert names(tmp_path / "out" / "train") == {"3001", "3002"}
 
 
+def test_patients_that_are_left_out_are_in_no_part(run, tmp_path):
+    spect = fill(tmp_path / "MRI_SPECT", ["3001", "20002", "21001", "21002"], "SPECT", "MRI")
+    assert run(f"{spect}:SPECT:MRI", "--patients", "--first", "2", "--leave-out", "21")[0] == 0
+    assert names(tmp_path / "out" / "validation") == {"20002"}
+    assert names(tmp_path / "out" / "train") == {"3001"}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--patients"], "x: expected a patient's number"),
+        (["--leave-out", "21"], "x: expected a patient's number"),
         (["--first", "10"], "--first 10: expected 1 to --every 9"),
         (["--first", "0"], "--first 0: expected 1"),
     ],
@@ -94,7 +102,9 @@ def test_no_medical_patient_is_in_both_parts(run, shared, tmp_path):
     root = shared / "data" / "medical_train"
     if not root.is_dir():
         pytest.skip("no medical training pairs")
-    status, out, _ = run(*(f"{root / kind}:{ir}:MRI" for kind, ir in MEDICAL), "--patients", "--first", "2")
+    status, out, _ = run(
+        *(f"{root / kind}:{ir}:MRI" for kind, ir in MEDICAL), "--patients", "--first", "2", "--leave-out", "21"
+    )
     assert (status, out) == (0, f"{tmp_path / 'out'}: 580 pairs to train on, 131 held out\n")
     parts = {part: list((tmp_path / "out" / part / "ir").iterdir()) for part in ("train", "validation")}
     patients = {part: {p.stem.split("_")[-1][:-3] for p in paths} for part, paths in parts.items()}

@@ -133,6 +133,8 @@ def test_files_of_a_run(place, validation):
     network = fusion.load("cddfuse", "models/tiny.safetensors")  # with its options, which the file states
     state = checkpoint.load(run / "checkpoints/step_00000016.pt")
     assert equal(network.state_dict(), state["network"])
+    stopped = fusion.load(weights=run / "checkpoints/step_00000016.pt")  # and so does a checkpoint
+    assert equal(network.state_dict(), stopped.state_dict())
 
 
 def test_the_resolved_config_repeats_the_run_bit_for_bit(place):
