@@ -14,6 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from fusion.terminal import forgive_encodings
+
 # what -> (module, one line of help); imported when chosen
 BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
@@ -26,6 +28,7 @@ BENCHMARKS = {
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="what", metavar="what", required=True)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from fusion import images
 from fusion.data import alignment, doctor
 from fusion.data.diagnoses import Finding, Patient
+from fusion.terminal import forgive_encodings
 
 LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 SHOWN = 10  # lines of one kind, without --all
@@ -48,6 +49,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         return check(args)

@@ -41,6 +41,7 @@ from fusion.data.one_size import OneSize
 from fusion.memory import keep_freed_memory
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
+from fusion.terminal import forgive_encodings
 
 RECORD = ".fuse.jsonl"
 
@@ -50,6 +51,7 @@ class WriteError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     quieten_opencv()

@@ -22,6 +22,7 @@ import fusion
 from fusion import images, infer, metrics
 from fusion.data.folder import find_pairs
 from fusion.data.sampler import Tone
+from fusion.terminal import forgive_encodings
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Of a plane (H, W) in [0, 1]; what leaves the range is clipped afterwards."""
@@ -86,6 +87,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     names = args.metrics.split(",")
     try:

@@ -491,6 +491,17 @@ def test_videos_of_two_lengths_and_rates(run, tmp_path):
     ]
 
 
+def test_frames_of_a_folder_follow_each_other_in_natural_order(run, tmp_path, monkeypatch):
+    """--temporal depends on the order: frame10 comes after frame9."""
+    for i in range(1, 13):
+        for kind in ("ir", "vi"):
+            images.write(tmp_path / kind / f"frame{i}.png", noise(32, 48, seed=i))
+    order, true = [], images.write
+    monkeypatch.setattr(images, "write", lambda path, image: (order.append(path.stem), true(path, image)))
+    run("ir", "vi", "-o", "fused", "--temporal")
+    assert order == [f"frame{i}" for i in range(1, 13)]
+
+
 def test_a_folder_of_frames_and_a_video(run, tmp_path):
     frames = sample_frames("ir", frames=12)
     for i, frame in enumerate(frames):
