@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.model in build.NETWORKS and not build.NETWORKS[args.model].learned:
             raise ValueError(f"{args.model} is a rule without weights, which has no ONNX form: fuse.py --model runs it")
         network = build.network(args.model, file)
-        if file is None:
+        if file is None and network.learned and not isinstance(network, OnnxNetwork):
             print(f"note: {args.model} is exported untrained: its pictures mean nothing", file=sys.stderr)
         if args.stretch and not network.convention.stretch:
             raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")
