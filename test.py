@@ -37,9 +37,11 @@ from fusion.options import ModelOptions, TestOptions
 from fusion.pairing import Pair
 from fusion.reading import once
 from fusion.registry import UnknownName
+from fusion.terminal import forgive_encodings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
@@ -405,5 +407,4 @@ def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, r
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # arrows, on a terminal that has none
     sys.exit(main())

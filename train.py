@@ -28,6 +28,7 @@ from fusion.memory import keep_freed_memory
 from fusion.options import TrainOptions
 from fusion.reading import once
 from fusion.registry import NETWORKS, UnknownName
+from fusion.terminal import forgive_encodings
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
 from fusion.training.trainer import Diverged
@@ -39,6 +40,7 @@ NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # PyTorch
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: say(f"note: {text}"))

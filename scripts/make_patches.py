@@ -22,6 +22,7 @@ from tqdm import tqdm
 from fusion.data import doctor, patches
 from fusion.pairing import find_pairs
 from fusion.reading import once
+from fusion.terminal import forgive_encodings
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -76,6 +77,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:

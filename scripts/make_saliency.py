@@ -19,6 +19,7 @@ from tqdm import tqdm
 from fusion import images
 from fusion.data.saliency import saliency_mask
 from fusion.pairing import find_pairs
+from fusion.terminal import forgive_encodings
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -48,6 +49,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         make(args)

@@ -23,6 +23,7 @@ from fusion import images, infer, metrics
 from fusion.data.folder import find_pairs
 from fusion.data.sampler import Tone
 from fusion.pairing import Pair
+from fusion.terminal import forgive_encodings
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Of a plane (H, W) in [0, 1]; what leaves the range is clipped afterwards."""
@@ -87,6 +88,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     names = args.metrics.split(",")
     try:

@@ -20,9 +20,11 @@ import cv2
 import numpy as np
 
 from fusion import images, pairing
+from fusion.terminal import forgive_encodings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ir", type=Path, required=True, help="folder of infrared pictures")
     parser.add_argument("--vis", type=Path, required=True, help="folder of visible pictures")

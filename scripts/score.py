@@ -36,12 +36,14 @@ from fusion.metrics.significance import describe  # noqa: E402
 from fusion.pairing import Pair  # noqa: E402
 from fusion.reading import once  # noqa: E402
 from fusion.registry import METRICS, UnknownName, did_you_mean  # noqa: E402
+from fusion.terminal import forgive_encodings  # noqa: E402
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 ALIASES = {"viff": "VIF", "vifp": "VIF", "entropy": "EN"}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
@@ -309,5 +311,4 @@ def side_by_side(name: str, published: dict[str, str], means: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # arrows, on a terminal that has none
     sys.exit(main())

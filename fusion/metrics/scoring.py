@@ -110,16 +110,27 @@ def score_all(triples: Sequence[Triple], keys: Sequence[str], workers: int = 1) 
         yield from (score(triple, keys) for triple in triples)
         return
     with pool(min(workers, len(triples))) as processes:
+        if processes is None:
+            yield from (score(triple, keys) for triple in triples)
+            return
         pending = [processes.submit(score, triple, keys) for triple in triples]
         yield from (result.result() for result in pending)
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes for `score`, each with one thread. What has not begun when the block ends is not done."""
+def pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes for `score`, each with one thread. What has not begun when the block ends is not done.
+
+    None, and a warning, where the system has no semaphores for them (no usable /dev/shm, as in some containers).
+    """
     # Started afresh: a forked copy of OpenCV's or torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process)
+    try:
+        processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process)
+    except (OSError, ImportError, NotImplementedError) as error:
+        warnings.warn(f"workers: 1 instead of {workers}, as no processes can be had here ({error})", stacklevel=2)
+        yield None
+        return
     try:
         yield processes
     finally:
