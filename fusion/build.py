@@ -6,6 +6,7 @@ Everything that can be wrong with a config is found here, before any work starts
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,14 +102,35 @@ def number_of_bytes(text: int | str | None) -> int | None:
 def device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:1`, ... -> a device that is there; ValueError where it is not."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if reason := _unusable(torch.device("cuda")):
+            warnings.warn(f"the GPU cannot be used ({reason}): the CPU is taken", stacklevel=2)
+            return torch.device("cpu")
+        return torch.device("cuda")
     try:
         chosen = torch.device(name)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu") from error
+    else:
+        reason = _unusable(chosen)
+    if reason:
+        raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu")
     return chosen
+
+
+def _unusable(device: torch.device) -> str | None:
+    """Why nothing can be computed on `device`; None where it can.
+
+    A GPU can be there and yet be too old for the code in PyTorch's package: only an operation shows it.
+    """
+    if device.type == "cuda" and torch.cuda.is_available() and (device.index or 0) >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs"  # PyTorch would print a trace of its own first
+    try:
+        torch.ones(1, device=device).add(1).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, images, infer, videos, weights
-from fusion.memory import keep_freed_memory
+from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
 
@@ -201,7 +200,7 @@ class Fuser:
         try:
             raw = infer.run(network, *infer.input_planes(network, ir, vis, args.task))
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+            if not is_about_memory(error):
                 raise
             raise ValueError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
         colours = infer.colour_source(ir, vis, args.task) if args.output == "colour" else None

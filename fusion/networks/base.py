@@ -61,6 +61,11 @@ class Network(nn.Module):
     min_size: int = 2
     """The smallest height and width that the method can fuse, in pixels."""
 
+    def __init__(self):
+        super().__init__()
+        # Says on which device pictures are fused, of a method without weights, too.
+        self.register_buffer("place", torch.empty(0), persistent=False)
+
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         """The method's own output before any clamp: ir, vis (B, 1, H, W) in [0, 1] -> (B, 1, H, W), about [0, 1]."""
         raise NotImplementedError
@@ -185,9 +190,7 @@ class InferenceForm(Network):
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
-        # Says on which device pictures are fused, whether or not `compute` shows its weights.
-        weight = next(network.parameters(), torch.empty(0))
-        self.register_buffer("place", weight.new_empty(0), persistent=False)
+        self.place = network.place
 
     def fuse_for_inference(self, **_) -> Network:
         return self
