@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         default = "cddfuse" if args.weights is None or str(args.weights) == weights.NONE else None
         args.model, file = weights.chosen(args.model or default, args.weights)
         network = build.network(args.model, file)
-        if file is None:
+        if file is None and network.learned and not isinstance(network, OnnxNetwork):
             print(f"note: {args.model} is exported untrained: its pictures mean nothing", file=sys.stderr)
         if args.stretch and not network.convention.stretch:
             raise ValueError(f"{args.model} does not stretch its pictures: leave --stretch out")

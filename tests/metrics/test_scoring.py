@@ -30,7 +30,7 @@ def folders(tmp_path):
 def test_files_belong_together_by_their_stems(folders):
     found = find(*folders)
     fused, ir, vis = folders
-    assert found.triples[0] == Triple("a", fused / "a.png", ir / "a.bmp", vis / "a.png")
+    assert found.triples[0] == Triple("a", fused / "a.png", ir / "a.bmp", vis / "a.png", ("full", "full"))
     assert [t.name for t in found.triples] == ["a", "b", "c"]
     assert (found.missing, found.stray) == ([], [])
 
