@@ -32,17 +32,19 @@ def network(
     *,
     speed: Speed = "exact",
     max_memory: int | str | None = None,
+    device: str = "cpu",
 ) -> Network:
     """A registered network in evaluation mode, with the weights of `weight_file` where one is given; or an ONNX file.
 
     Options count in this order: those stated here, those written in the weight file, those that suit the task.
     speed, max_memory: how it fuses pictures (`Network.fuse_for_inference`); memory in bytes or as `3GiB`.
+    device: where it stands, in words of the function `device`.
     Raises UnknownName, ValueError, FileNotFoundError, ImportError (an ONNX file without onnxruntime).
     """
     if name not in NETWORKS and (str(name).endswith(".onnx") or is_onnx(name)):
         if weight_file or options or max_memory or speed != "exact":
             raise ValueError(f"{name} has its weights and options inside, in float32: give none")
-        return OnnxNetwork(name)
+        return placed(OnnxNetwork(name), device)
     cls = NETWORKS[name]
     if weight_file and not cls.learned:
         raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
@@ -56,7 +58,7 @@ def network(
         weights.load(built, weight_file)
     built.speed, built.max_memory = speed, number_of_bytes(max_memory)
     built.check_inference(speed, built.max_memory)
-    return built.eval()
+    return placed(built.eval(), device)
 
 
 def ready(
@@ -117,6 +119,17 @@ def device(name: str) -> torch.device:
     if reason:
         raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu")
     return chosen
+
+
+def placed(network: Network, where: str) -> Network:
+    """`network` on the device `where`; ValueError where it cannot stand there."""
+    if not isinstance(network, OnnxNetwork):
+        return network.to(device(where))
+    if where not in ("auto", "cpu"):
+        raise ValueError(
+            f"device: an ONNX file runs on the CPU, not on '{where}'; take auto, cpu or the weights' own file"
+        )
+    return network
 
 
 def _unusable(device: torch.device) -> str | None:

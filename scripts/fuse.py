@@ -171,8 +171,8 @@ def load(args: argparse.Namespace):
     default = "swift" if args.weights is None or str(args.weights) == weights.NONE else None
     name, file = weights.chosen(args.model or default, args.weights, args.task)
     args.model, args.weights = name, file
-    network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
-    network = network.to(build.device(args.device))
+    how = {"speed": args.speed, "max_memory": args.max_memory, "device": args.device}
+    network = build.network(name, file, task=args.task, **how)
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
     return network.form()  # once, for all pictures

@@ -117,6 +117,9 @@ class Network(nn.Module):
                 mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
                 self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
             return InferenceForm(self, self.__dict__["_compiled"])
+        if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+            warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
+            speed = "exact"
         dtype = torch.bfloat16 if speed == "bf16" else torch.float32
         return InferenceForm(self, self.inference_form(dtype, max_memory))
 
