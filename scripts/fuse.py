@@ -32,14 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, images, infer, videos, weights
 from fusion.data import doctor
 from fusion.data.alignment import MODELS
 from fusion.data.one_size import OneSize
-from fusion.memory import keep_freed_memory
+from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.pairing import Pair, Pairing, pair_folders
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
@@ -250,8 +249,8 @@ def load(args: argparse.Namespace):
     default = "swift" if args.weights is None or str(args.weights) == weights.NONE else None
     name, file = weights.chosen(args.model or default, args.weights, args.task)
     args.model, args.weights = name, file
-    network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
-    network = network.to(build.device(args.device))
+    how = {"speed": args.speed, "max_memory": args.max_memory, "device": args.device}
+    network = build.network(name, file, task=args.task, **how)
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
     return network.form()  # once, for all pictures
@@ -276,7 +275,7 @@ class Fuser:
         try:
             raw = infer.run(network, *infer.input_planes(network, ir, vis, args.task))
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+            if not is_about_memory(error):
                 raise
             raise ValueError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
         colours = infer.colour_source(ir, vis, args.task) if args.output == "colour" else None
