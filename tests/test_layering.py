@@ -24,7 +24,8 @@ LEVELS = [
     (0.5, "pairing"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "config command infer onnx_file videos videos.* weights"),
-    (2, "objectives objectives.* training.phases"),
+    (2, "fuser objectives objectives.* training.phases"),
+    (2.5, "folder_run"),
     (3, "build training training.trainer"),
     (4, "build_training"),
     (0, "training.*"),  # the trainer's helpers
