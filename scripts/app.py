@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: let others in (default: %(default)s)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--at-a-time", type=int, default=1, metavar="N", help="others wait (default: %(default)s)")
-    parser.add_argument("--max-upload", type=float, default=64, metavar="MB", help="of a file (default: %(default)s)")
+    parser.add_argument("--max-upload", type=float, default=64, metavar="MIB", help="of a file (default: %(default)s)")
     parser.add_argument("--max-pixels", type=float, default=13e6, metavar="N", help="of a picture (default: 13e6)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
     return parser.parse_args(arguments)

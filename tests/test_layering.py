@@ -26,10 +26,11 @@ LEVELS = [
     (1, "config command infer onnx_file videos videos.* weights"),
     (2, "objectives objectives.* training.phases"),
     (3, "build training training.trainer"),
-    (4, "build_training"),
+    (4, "build_training app app.*"),
     (0, "training.*"),  # the trainer's helpers
 ]
 FREE_AMONG_SIBLINGS = (
+    "fusion.app",
     "fusion.metrics",
     "fusion.data",
     "fusion.videos",

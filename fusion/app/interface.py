@@ -42,7 +42,7 @@ class Page:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        with gr.Blocks(title="fusion", analytics_enabled=False, delete_cache=(600, 86400)) as self.blocks:
+        with gr.Blocks(title="fusion", analytics_enabled=False) as self.blocks:
             gr.HTML(texts.HEAD, elem_id="head")
             self._sources()
             self._choices()
@@ -95,11 +95,11 @@ class Page:
                 self.left = gr.Dropdown([], label="Left", elem_id="left")
                 self.right = gr.Dropdown([], label="Right", elem_id="right")
             self.slider = gr.ImageSlider(show_label=False, interactive=False, elem_id="slider", max_height=640)
+            self.scores = gr.HTML(elem_id="scores")
             self.gallery = gr.Gallery(
-                show_label=False, interactive=False, elem_id="gallery", columns=4, object_fit="contain", height="auto",
+                show_label=False, interactive=False, elem_id="gallery", columns=6, object_fit="contain", height="auto",
                 buttons=["download", "fullscreen"],
             )  # fmt: skip
-            self.scores = gr.HTML(elem_id="scores")
             self.download = gr.DownloadButton("Download pictures and scores", elem_id="download")
 
     # --- what a click does ------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Page:
             Path(ir), Path(vis), out, tuple(methods), profile, task, output, sizes, how, self.settings.pixels
         )
 
-    def look(self, ir, vis, *options, request: gr.Request) -> Iterator[list]:
+    def look(self, request: gr.Request, ir, vis, *options) -> Iterator[list]:
         """(message, findings, previews, remedies)."""
         nothing = [gr.skip() for _ in self.remedies]
         if not (ir and vis):
@@ -163,9 +163,8 @@ class Page:
             hidden = gr.update(visible=False)
             yield [texts.quiet(texts.missing(ir, vis)), hidden, hidden, hidden, *[hidden for _ in self.remedies]]
             return
-        for answer in self.settings.processes.run(
-            request.session_hash, self.request(request.session_hash, ir, vis, (), *options)
-        ):
+        asked = self.request(request.session_hash, ir, vis, (), *options)
+        for answer in self.settings.processes.run(request.session_hash, asked):
             if isinstance(answer, Step):
                 yield [texts.progress(answer), gr.skip(), gr.skip(), gr.skip(), *nothing]
             elif isinstance(answer, Failed):
@@ -177,7 +176,7 @@ class Page:
                 buttons = [gr.update(visible=key in offered) for key in self.remedies]
                 yield ["", gr.update(value=texts.findings(answer), visible=True), *previews, *buttons]
 
-    def fused(self, ir, vis, methods, *options, request: gr.Request) -> Iterator[list]:
+    def fused(self, request: gr.Request, ir, vis, methods, *options) -> Iterator[list]:
         """(message, fuse, stop, and all of the results)."""
         rest = [gr.skip() for _ in range(8)]
         idle = [gr.update(interactive=True), gr.update(interactive=False)]
@@ -242,7 +241,7 @@ def packed(answer: Answer, asked: Request) -> Path:
     return path
 
 
-def launch(page: Page, host: str, port: int | None, megabytes: float) -> str:
+def launch(page: Page, host: str, port: int | None, mebibytes: float) -> str:
     """Serve the page; returns its address at once. Raises OSError where the port is taken."""
     gr.set_static_paths([page.settings.sessions.made])  # served from where they are, so that they can be deleted
     sans = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "sans-serif"]
@@ -254,7 +253,7 @@ def launch(page: Page, host: str, port: int | None, megabytes: float) -> str:
         ssr_mode=False,
         prevent_thread_lock=True,
         footer_links=[],
-        max_file_size=int(megabytes * 1e6),
+        max_file_size=int(mebibytes * 2**20),
         allowed_paths=[str(page.settings.samples)] if page.settings.samples else [],
         theme=gr.themes.Default(font=sans, font_mono=["ui-monospace", "monospace"], primary_hue="blue"),
         css_paths=STYLE,

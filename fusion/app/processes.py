@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 
 from fusion.app import work
@@ -56,7 +55,7 @@ class Processes:
     def __init__(self, number: int = 1, device: str = "auto"):
         self._device = device
         self._idle: queue.Queue[Process] = queue.Queue()
-        self._busy: dict[str, set[Process]] = defaultdict(set)
+        self._busy: dict[str, set[Process]] = {}
         self._lock = threading.Lock()
         for _ in range(number):
             self._idle.put(Process(device))
@@ -66,7 +65,7 @@ class Processes:
         process = self._idle.get()
         process = process if process.alive else Process(self._device)
         with self._lock:
-            self._busy[session].add(process)
+            self._busy.setdefault(session, set()).add(process)
         finished = False
         try:
             for message in process.run(request):
@@ -80,7 +79,7 @@ class Processes:
     def stop(self, session: str) -> bool:
         """Whether anything was running for the session."""
         with self._lock:
-            running = list(self._busy[session])
+            running = list(self._busy.get(session, ()))
         for process in running:
             process.stop()
         for process in running:
@@ -89,10 +88,11 @@ class Processes:
 
     def _give_back(self, session: str, process: Process) -> None:
         with self._lock:
-            if process not in self._busy[session]:
+            own = self._busy.get(session, set())
+            if process not in own:
                 return
-            self._busy[session].discard(process)
-            if not self._busy[session]:
+            own.discard(process)
+            if not own:
                 del self._busy[session]
         self._idle.put(process if process.alive else Process(self._device))
 

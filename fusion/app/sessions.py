@@ -5,8 +5,12 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
+import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
+
+MINUTE = 60
 
 
 class Sessions:
@@ -42,6 +46,15 @@ class Sessions:
         """Delete all that the visit brought and had made."""
         with self._lock:
             folder, own = self._folders.pop(session, None), self._brought.pop(session, set())
-            own -= {upload for others in self._brought.values() for upload in others}
-        for gone in filter(None, (folder, *own)):
+            kept = {upload for others in self._brought.values() for upload in others}
+        for gone in filter(None, (folder, *(own - kept))):
             shutil.rmtree(gone, ignore_errors=True)
+        self._sweep(kept)
+
+    def _sweep(self, kept: set[Path]) -> None:
+        """Delete what no visit knows of: uploads whose page was closed on the way, Gradio's empty files."""
+        for stray in self.uploads.iterdir():
+            with suppress(OSError):
+                if stray in kept or time.time() - stray.stat().st_mtime < MINUTE:  # it may be under way
+                    continue
+                shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
