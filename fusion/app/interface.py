@@ -60,7 +60,7 @@ class Page:
                 with gr.Column(min_width=280):
                     self.files.append(gr.File(label=label, elem_id=f"{side}-file", height=120))
                     shown = gr.Image(
-                        show_label=False, interactive=False, visible=False, elem_id=f"{side}-preview", height=240,
+                        show_label=False, interactive=False, visible=False, elem_id=f"{side}-preview", height=200,
                         buttons=[],
                     )  # fmt: skip
                     self.previews.append(shown)
@@ -94,7 +94,7 @@ class Page:
             with gr.Row():
                 self.left = gr.Dropdown([], label="Left", elem_id="left")
                 self.right = gr.Dropdown([], label="Right", elem_id="right")
-            self.slider = gr.ImageSlider(show_label=False, interactive=False, elem_id="slider", max_height=640)
+            self.slider = gr.ImageSlider(show_label=False, interactive=False, elem_id="slider", max_height=440)
             self.scores = gr.HTML(elem_id="scores")
             self.gallery = gr.Gallery(
                 show_label=False, interactive=False, elem_id="gallery", columns=6, object_fit="contain", height="auto",
