@@ -27,10 +27,11 @@ LEVELS = [
     (2, "fuser objectives objectives.* training.phases"),
     (2.5, "folder_run"),
     (3, "build training training.trainer"),
-    (4, "build_training"),
+    (4, "build_training app app.*"),
     (0, "training.*"),  # the trainer's helpers
 ]
 FREE_AMONG_SIBLINGS = (
+    "fusion.app",
     "fusion.metrics",
     "fusion.data",
     "fusion.videos",
