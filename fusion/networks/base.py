@@ -89,6 +89,9 @@ class Network(nn.Module):
     blocks: ClassVar[tuple[type[nn.Module], ...]] = ()
     """Modules whose activations can be computed twice instead of stored (`checkpointing: true`)."""
 
+    whole_levels: ClassVar[bool] = False
+    """Whether `raw` is made of whole 8-bit levels: with sums in another order a pixel may then be one level away."""
+
     min_size: int = 2
     """The smallest height and width that the method can fuse, in pixels."""
 
