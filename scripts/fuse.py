@@ -5,9 +5,13 @@
     python scripts/fuse.py ir/ vi/ -o fused/ --weights models/ship_msrs.safetensors
     python scripts/fuse.py ir.mp4 vis.mp4 -o fused.mp4 --temporal --side-by-side
 
-OUT is a picture, a folder for two folders, or a video without sound: .mp4 and .mov (MPEG-4), .avi (Motion JPEG, which
-keeps odd sizes) or .mkv (FFV1, without loss). A folder run continues where it stopped: OUT/.fuse.jsonl records of each
-picture what it was made of, and it is made again when any of that, or the picture, has changed.
+    python scripts/fuse.py 0 rtsp://host/stream -o fused.mp4 --show
+
+Frames come from videos, folders of frames, numbered ones (frame%04d.png), a camera's number or an address, and are
+paired by their times. OUT is a picture, a folder for two folders, or a video without sound: .mp4 and .mov (MPEG-4),
+.avi (Motion JPEG, which keeps odd sizes) or .mkv (FFV1, without loss). A folder run continues where it stopped:
+OUT/.fuse.jsonl records of each picture what it was made of, and it is made again when any of that, or the picture, has
+changed.
 Exit status: 0, 1 where a pair failed, 2 where nothing could start, 130 after Ctrl-C.
 """
 
@@ -15,11 +19,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
@@ -30,9 +36,14 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, images, infer, videos, weights
+from fusion.data import doctor
+from fusion.data.alignment import MODELS
+from fusion.data.one_size import OneSize
 from fusion.memory import keep_freed_memory
+from fusion.pairing import Pair, Pairing, pair_folders
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
+from fusion.terminal import forgive_encodings
 
 RECORD = ".fuse.jsonl"
 
@@ -42,20 +53,25 @@ class WriteError(Exception):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     quieten_opencv()
     warnings.showwarning = once(note)
     try:
         kind = kind_of(args.ir, args.vis)
+        pairing = found_pairs(args, kind)
         args.out = checked_out(args, kind)
         of_pair(args.range)
+        one_size = OneSize(args.resize, args.align, steady=kind == "video", note=note)
         network = load(args)
     except (ValueError, UnknownName, OSError, ImportError) as error:
         return stop(2, f"error: {in_one_line(error)}")
-    fuser = Fuser(network, args)
+    fuser = Fuser(network, args, one_size)
     try:
-        return {"folder": fuse_folders, "video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
+        if kind == "folder":
+            return fuse_folders(fuser, args, pairing)
+        return {"video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
     except WriteError as error:
         return stop(1, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
     except KeyboardInterrupt:
@@ -65,8 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fuse a pair of files, the pairs of two folders, or two videos.")
-    parser.add_argument("ir", type=Path, metavar="IR", help="infrared (or CT, PET, SPECT) picture, folder or video")
-    parser.add_argument("vis", type=Path, metavar="VIS", help="visible (or MRI) picture, folder or video")
+    parser.add_argument(
+        "ir", type=source, metavar="IR", help="infrared (or CT, PET, SPECT) picture, folder, video, camera or address"
+    )
+    parser.add_argument(
+        "vis", type=source, metavar="VIS", help="visible (or MRI) picture, folder, video, camera or address"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="picture, folder or video")
     parser.add_argument("--model", help="a registered network (default: the one --weights is of, or swift)")
     parser.add_argument(
@@ -74,7 +94,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", choices=("colour", "gray"), default="colour", help="default: %(default)s")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
-    parser.add_argument("--resize", choices=("ir", "vis"), help="bring this one to the size of the other")
+    parser.add_argument(
+        "--resize",
+        choices=("ir", "vis"),
+        help="bring this one to the size of the other; where shapes differ, its middle",
+    )
+    parser.add_argument(
+        "--align",
+        choices=MODELS,
+        nargs="?",
+        const="similarity",
+        help="bring a pair of another view, scale or shift together and cut it to what both show; pairs where that is "
+        "not sure are refused; of videos one alignment for all frames (default: %(const)s)",
+    )
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument(
         "--range",
         default="auto",
@@ -103,8 +137,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (cddfuse: exact; ship: tiles)"
     )
+    parser.add_argument("--rate", type=rate, help="frames per second of pictures as frames (default: the partner's)")
+    parser.add_argument("--show", action="store_true", help="show a video's frames in a window as they are fused")
     parser.add_argument("--fresh", action="store_true", help="make every picture of a folder again")
     return parser.parse_args(arguments)
+
+
+def source(text: str) -> Path | str:
+    """A path, or the text of a camera's number, an address or a pattern of names, which is none."""
+    return text if videos.is_source(text) else Path(text)
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected frames per second above 0, got {text}")
+    return value
 
 
 def frame_count(text: str) -> float:
@@ -136,19 +184,27 @@ def quieten_opencv() -> None:
 # --- what there is to do --------------------------------------------------------------------------------------------
 
 
-def kind_of(ir: Path, vis: Path) -> str:
+def kind_of(ir: Path | str, vis: Path | str) -> str:
     """`folder`, `picture` or `video`. Raises ValueError for two of different kinds, FileNotFoundError."""
-    for path in (ir, vis):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
-    kinds = ["folder" if p.is_dir() else "picture" if images.holds_picture(p) else "video" for p in (ir, vis)]
-    for path, kind in zip((ir, vis), kinds, strict=True):
-        if kind == "video" and (what := stranger(path)):
-            raise ValueError(f"{path} is no kind of picture or video that is read here: it is {what}")
+    kinds = [_kind(each) for each in (ir, vis)]
+    if set(kinds) == {"folder", "video"}:
+        return "video"  # a folder of frames
     if kinds[0] != kinds[1]:
         found = f"{ir} (a {kinds[0]}) and {vis} (a {kinds[1]})"
         raise ValueError(f"expected two pictures, two folders or two videos, got {found}")
     return kinds[0]
+
+
+def _kind(path: Path | str) -> str:
+    if isinstance(path, str):
+        return "video"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
+    if path.is_dir() or images.holds_picture(path):
+        return "folder" if path.is_dir() else "picture"
+    if what := stranger(path):
+        raise ValueError(f"{path} is no kind of picture or video that is read here: it is {what}")
+    return "video"
 
 
 def checked_out(args: argparse.Namespace, kind: str) -> Path:
@@ -159,12 +215,34 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
     else:
         known = images.WRITTEN if kind == "picture" else tuple(videos.CODECS)
         if out.is_dir():
-            out = out / f"{args.vis.stem}{args.vis.suffix if args.vis.suffix.lower() in known else known[0]}"
+            vis = Path(args.vis) if isinstance(args.vis, Path) else Path("fused")
+            out = out / f"{vis.stem}{vis.suffix if vis.suffix.lower() in known else known[0]}"
         if out.suffix.lower() not in known:
             raise ValueError(f"-o {out}: a {kind} is written as one of {', '.join(known)}")
-    if out.exists() and any(out.samefile(source) for source in (args.ir, args.vis)):
+    if out.exists() and any(isinstance(each, Path) and out.samefile(each) for each in (args.ir, args.vis)):
         raise ValueError(f"-o {out} is one of the sources: choose another name, nothing is overwritten")
     return out
+
+
+def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
+    """The pairs to fuse, looked at: what seems wrong with them is a note, or an error where --strict says so.
+
+    Raises ValueError for folders that cannot be paired, and for one picture given as both. Frames are not looked at.
+    """
+    if kind == "folder":
+        found = pair_folders(args.ir, args.vis, args.match)
+    elif args.ir.samefile(args.vis):
+        raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
+    else:
+        found = Pairing([Pair(args.ir.stem, args.ir, args.vis)] if kind == "picture" else [])
+    for line in found.examples():
+        note(line)
+    settled = ["unreadable", "duplicate", *["size"] * bool(args.resize), *["range"] * (args.range != "auto")]
+    looked = doctor.quick_check(found.pairs, task=args.task, without=settled)
+    doctor.refuse(looked, args.strict)
+    for line in looked:
+        note(line)
+    return found
 
 
 def load(args: argparse.Namespace):
@@ -185,18 +263,15 @@ def load(args: argparse.Namespace):
 class Fuser:
     """Two pictures -> the one to be written."""
 
-    def __init__(self, network, args: argparse.Namespace):
-        self.network, self.args = network, args
+    def __init__(self, network, args: argparse.Namespace, one_size: OneSize):
+        self.network, self.args, self.one_size = network, args, one_size
         self.span: tuple[float, float] | None = None
         """Smoothed minimum and maximum of the raw output, of the frames so far."""
 
     def __call__(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
         """uint8 (H, W) or (H, W, 3) RGB; raises ValueError where the pair cannot be fused."""
         args, network = self.args, self.network
-        if args.resize == "ir":
-            ir = resized(ir, vis)
-        elif args.resize == "vis":
-            vis = resized(vis, ir)
+        ir, vis = self.one_size(ir, vis)
         infer.check_pair(network, ir, vis)
         try:
             raw = infer.run(network, *infer.input_planes(network, ir, vis, args.task))
@@ -214,12 +289,6 @@ class Fuser:
         """Exponential smoothing, each frame with the weight 1/N; the first frame begins where it is."""
         before = self.span or (low, high)
         self.span = tuple(old + (new - old) / self.args.temporal for old, new in zip(before, (low, high), strict=True))
-
-
-def resized(image: np.ndarray, like: np.ndarray) -> np.ndarray:
-    h, w = like.shape[:2]
-    shrinks = h * w < image.shape[0] * image.shape[1]
-    return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def beside(*pictures: np.ndarray) -> np.ndarray:
@@ -256,7 +325,7 @@ class Record:
     """Finished pictures of a folder, one JSON line each; a line cut by a crash is skipped."""
 
     def __init__(self, folder: Path, *, fresh: bool):
-        self.path = folder / RECORD
+        self.folder, self.path = folder, folder / RECORD
         self.lines: dict[str, dict] = {}
         if fresh:
             self.path.unlink(missing_ok=True)
@@ -273,12 +342,15 @@ class Record:
 
     def find(self, picture: Path, key: str) -> dict | None:
         """The record of a picture made under this key and not touched since."""
-        record = self.lines.get(picture.name)
+        record = self.lines.get(self._name(picture))
         return record if record and record.get("key") == key and record.get("stamp") == images.stamp(picture) else None
 
     def add(self, picture: Path, key: str, span: tuple[float, float] | None) -> None:
-        record = {"picture": picture.name, "key": key, "stamp": images.stamp(picture), "span": span}
+        record = {"picture": self._name(picture), "key": key, "stamp": images.stamp(picture), "span": span}
         self._append(json.dumps(record) + "\n")
+
+    def _name(self, picture: Path) -> str:
+        return picture.relative_to(self.folder).as_posix()
 
     def _append(self, text: str) -> None:
         try:
@@ -296,14 +368,12 @@ def method_key(args: argparse.Namespace) -> str:
         options += how
     if args.range != "auto":
         options.append(args.range)
+    if args.align:
+        options.append(f"align {args.align}")
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 
-def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
-    try:
-        pairing = images.pair_folders(args.ir, args.vis)
-    except (ValueError, OSError) as error:
-        return stop(2, f"error: {in_one_line(error)}")
+def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing) -> int:
     for line in pairing.report():
         note(line)
     ranges = images.ranges_of(pairing.pairs, args.range)
@@ -336,39 +406,98 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace) -> int:
 
 
 def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
-    if args.range != "auto":
-        note("--range changes nothing: frames of videos are read with 8 bits")
     try:
-        ir, vis = videos.Video(args.ir), videos.Video(args.vis)
-        if abs(ir.fps - vis.fps) > 0.01:
-            note(f"{args.ir} runs at {ir.fps:g} frames/s, {args.vis} at {vis.fps:g}: frames are paired by their number")
-        total = min(filter(None, (ir.stated, vis.stated)), default=None)
+        window = Window() if args.show else None
+        sources = opened(args)
+        ranged = [videos.with_range(*each) for each in zip(sources, of_pair(args.range), strict=True)]
+        pairs = videos.Pairs(*sources)
+        tell_times(pairs)
+        if args.align and not pairs.live:
+            fuser.one_size.prepare(some_pairs(args, ranged))
+        written = 0
         with (
-            videos.writing(args.out, vis.fps) as append,
-            tqdm(total=total, unit="frame", dynamic_ncols=True, disable=None) as bar,
+            videos.writing(args.out, pairs.fps) as append,
+            tqdm(total=pairs.total, unit="frame", dynamic_ncols=True, disable=None) as bar,
         ):
-            written = 0
-            while pair := next_pair(ir, vis):
-                append(fuser(*pair))
-                written += 1
-                bar.update()
+            try:
+                for frames in pairs:
+                    fused = fuser(*(f(frame) for f, frame in zip(ranged, frames, strict=True)))
+                    append(fused)
+                    written += 1
+                    bar.update()
+                    if window and not window.show(fused):
+                        break
+            except KeyboardInterrupt:  # the only end that a live source has
+                if not pairs.live or not written:
+                    raise
+            finally:
+                for each in sources:
+                    each.close()
             if not written:
-                raise ValueError(f"{args.ir} and {args.vis} hold no pair of frames")
+                raise ValueError(f"{args.ir} and {args.vis} hold no pair of frames: their times do not meet")
     except (ValueError, OSError) as error:
         return stop(1, f"error: {in_one_line(error)}")
-    if ir.frames != vis.frames:
-        longer = max(ir, vis, key=lambda video: video.frames)
-        note(f"{longer.path} is the longer one: what follows its first {written} frames is left out")
     print(f"{written} frames fused: {args.out}")
-    ended = [video for video in (ir, vis) if video.frames == written]
-    problems = [text for text in (video.shortfall() for video in ended) if text]
+    problems = [text for text in (video.shortfall() for video in pairs.ended) if text]
     return stop(1, f"error: {'; '.join(problems)}") if problems else 0
 
 
-def next_pair(ir: videos.Video, vis: videos.Video) -> tuple[np.ndarray, np.ndarray] | None:
-    """The next frame of each, or None where one of them has ended."""
-    frames = ir.read(), vis.read()
-    return None if any(frame is None for frame in frames) else frames
+def opened(args: argparse.Namespace) -> list:
+    """The two sources; pictures come at their partner's rate unless told otherwise."""
+    found: list = [None, None]
+    kinds = [Path(str(each)).is_dir() or "%" in Path(str(each)).name for each in (args.ir, args.vis)]
+    ranges = of_pair(args.range)
+    for i in sorted((0, 1), key=lambda i: kinds[i]):
+        partner = found[1 - i]
+        fps = args.rate or (partner.fps if partner else videos.FPS)
+        found[i] = videos.opened((args.ir, args.vis)[i], fps, ranges[i])
+    return found
+
+
+def some_pairs(args: argparse.Namespace, ranged: list, most: int = 5) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A few pairs of frames, spread over the sources, which are opened anew for it."""
+    pairs = videos.Pairs(*opened(args))
+    every = max(1, (pairs.total or 1) // most)
+    for number, frames in enumerate(itertools.islice(pairs, every * most)):
+        if number % every == 0:
+            yield tuple(f(frame) for f, frame in zip(ranged, frames, strict=True))
+
+
+def tell_times(pairs: videos.Pairs) -> None:
+    """How two sources that differ in rate, beginning or length are brought together."""
+    ir, vis = pairs.sources
+    if pairs.live:
+        return
+    if abs(ir.fps - vis.fps) > 0.01:
+        note(f"{ir.path} runs at {ir.fps:g} frames/s, {vis.path} at {vis.fps:g}: frames are paired by their times")
+    if abs(pairs.offset) > 0.5 / pairs.fps:
+        late, early = (vis, ir) if pairs.offset > 0 else (ir, vis)
+        lead = f"begins {abs(pairs.offset):.2f} s after {early.path}"
+        note(f"{late.path} {lead}: what that one shows before is left out")
+    lengths = [source.stated / source.fps for source in (ir, vis)]
+    ends = [length + max(0.0, sign * pairs.offset) for length, sign in zip(lengths, (-1, 1), strict=True)]
+    if all(lengths) and abs(ends[0] - ends[1]) > 1.5 / min(ir.fps, vis.fps):
+        longer = ir if ends[0] > ends[1] else vis
+        note(f"{longer.path} ends {abs(ends[0] - ends[1]):.2f} s later: what it shows then is left out")
+
+
+class Window:
+    """A window of frames. Raises ValueError where there is no display."""
+
+    def __init__(self):
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise ValueError("--show needs a display, and there is none here: leave it out, -o writes the video")
+        try:
+            cv2.namedWindow("fused", cv2.WINDOW_NORMAL)
+        except cv2.error:
+            raise ValueError(
+                "--show needs windows, which opencv-python-headless has not: pip install opencv-python"
+            ) from None
+
+    def show(self, frame: np.ndarray) -> bool:
+        """Whether to go on: q or Escape ends."""
+        cv2.imshow("fused", frame[..., ::-1] if frame.ndim == 3 else frame)
+        return cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
 
 
 if __name__ == "__main__":
