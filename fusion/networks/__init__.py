@@ -2,6 +2,13 @@
 
 from fusion.networks.base import Convention, Network
 from fusion.networks.learned.cddfuse import CDDFuse
+from fusion.networks.learned.densefuse import DenseFuse
+from fusion.networks.learned.ifcnn import IFCNN
+from fusion.networks.learned.mmdrfuse import MMDRFuse
+from fusion.networks.learned.refusion import ReFusion
+from fusion.networks.learned.sage import SAGE
+from fusion.networks.learned.seafusion import SeAFusion
+from fusion.networks.learned.sfdfusion import SFDFusion
 from fusion.networks.learned.ship import SHIP
 from fusion.networks.learned.swift import Swift
 from fusion.networks.rule_based.adf import ADF
@@ -28,9 +35,11 @@ __all__ = [
     "GFF",
     "GTF",
     "HMSDGF",
+    "IFCNN",
     "LP",
     "MGFF",
     "RP",
+    "SAGE",
     "SHIP",
     "TIF",
     "VSMWLS",
@@ -38,7 +47,12 @@ __all__ = [
     "CDDFuse",
     "CPFusion",
     "Convention",
+    "DenseFuse",
+    "MMDRFuse",
     "Maximum",
     "Network",
+    "ReFusion",
+    "SFDFusion",
+    "SeAFusion",
     "Swift",
 ]
