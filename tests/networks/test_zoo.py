@@ -22,7 +22,8 @@ SCENES = ("TNO_07", "RoadScene_FLIR_06974")
 class Case:
     """One released file.
 
-    scale: of the reference's numbers. raw: which of its arrays is the raw output; one in colour belongs to the method's
+    options: what the file tells. stated: options that it cannot tell. scale: of the reference's numbers. signed: its
+    raw output is on [-1, 1]. raw: which of its arrays is the raw output; one in colour belongs to the method's
     `channelwise`. pictures: array of a finished picture -> what makes it. tolerance: of the raw output, on [0, 1].
     """
 
@@ -30,13 +31,26 @@ class Case:
     file: str
     scenes: tuple[str, ...] = SCENES
     options: dict = field(default_factory=dict)
+    stated: dict = field(default_factory=dict)
     scale: int = 1
+    signed: bool = False
     raw: str = "raw"
     pictures: dict[str, str] = field(default_factory=lambda: {"picture": "gray", "picture_rgb": "colour"})
     tolerance: float = 1e-5
 
 
 CASES = [
+    Case("u2fusion", "model.ckpt.data-00000-of-00001"),
+    Case("sdnet", "SDNet.model.data-00000-of-00001", signed=True),
+    Case("tardal", "tardal.pt"),
+    Case("tardal", "tardal.pt", stated={"statistics": "picture"}, raw="raw_batch_statistics", pictures={}),
+    Case("tardal", "tardal+.pt", raw="raw_plus", pictures={}),
+    Case("tardal", "tardal++.pt", raw="raw_plusplus", pictures={}),
+    Case("reconet", "params.pth"),
+    Case("didfuse", "Encoder.pkl"),
+    Case("didfuse", "Decoder.pkl", stated={"merge": "average"}, raw="raw_average", pictures={}),
+    Case("didfuse", "", stated={"merge": "l1"}, raw="raw_l1", pictures={}),
+    Case("lrrnet", "final_lrr_net_lam2_1.5_wir_3.0_lam3_gram_2000_epoch_4_block_4.model"),
     Case("seafusion", "SeAFusion.pth"),
     Case("densefuse", "densefuse_gray.model", scale=255, pictures={"picture": "gray"}),
     Case("densefuse", "densefuse_rgb.model", SCENES[1:], {"channels": 3}, scale=255, raw="raw_rgb", pictures={}),
@@ -66,7 +80,8 @@ def raw_output(network, golden: dict[str, np.ndarray], case: Case) -> np.ndarray
     ir, vis = (torch.from_numpy(golden[key] / np.float32(case.scale))[None, None] for key in ("in_ir", "in_vis"))
     with torch.inference_mode():
         if golden[case.raw].ndim == 2:
-            return network.raw(ir, vis)[0, 0].numpy() * case.scale
+            raw = network.raw(ir, vis)[0, 0].numpy() * case.scale
+            return 2 * raw - 1 if case.signed else raw
         if case.raw == "raw_rgb":
             vis = torch.from_numpy(golden["vis_rgb8"]).movedim(2, 0)[None] / 255
         return network.channelwise(*(x.expand(-1, 3, -1, -1) for x in (ir, vis)))[0].numpy() * case.scale
@@ -81,7 +96,7 @@ def test_released_files(method, shared):
     for case in (case for case in CASES if case.method == method):
         path = shared / "golden/zoo" / method / case.file
         assert weights.identify(path) == (method, case.options)
-        network = build.network(method, path)
+        network = build.network(method, path, case.stated)
         for scene in case.scenes:
             golden = arrays(shared, case, scene)
             raw = raw_output(network, golden, case)
@@ -107,7 +122,7 @@ def test_scores_on_tno(method, shared):
     """The means over 25 pairs of the reference's pictures, to its printed digits."""
     folder = shared / "golden/zoo" / method
     expected = json.loads((folder / "scores.json").read_text())
-    network = build.network(method, folder / expected["weights"])
+    network = build.network(method, next(folder / c.file for c in CASES if c.method == method))
     chosen, rows = metrics.select("cddfuse", list(expected["mean"])), []
     for pair in pair_folders(shared / "data/TNO/ir", shared / "data/TNO/vi").pairs:
         ir, vis = images.read(pair.ir), images.read(pair.vis)
