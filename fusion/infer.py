@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fusion import images
 from fusion.networks.base import Network
+from fusion.precision import float32_products
 from fusion.reading import How, of_pair, of_type, upright
 from fusion.reading.ranges import applied
 
@@ -133,12 +134,11 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
     tensors = list(itertools.chain(network.parameters(), network.buffers()))
-    device = next((t.device for t in tensors), torch.device("cpu"))
+    device = network.place.device
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        # PyTorch lets convolutions on CUDA round to TF32 unless told otherwise; the published results are float32's.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), float32_products(device):
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
             # pictures may pass the form itself.

@@ -72,8 +72,8 @@ def chosen(name: str | None, weights: str | Path | None = None, task: str = "") 
     if file := shipped(name, task):
         return name, file
     raise FileNotFoundError(
-        f"no weights of {name} come with this project: name their file (README, Weights), or train them; "
-        "weights 'none' gives the untrained network"
+        f"no weights of {name} come with this project: name their file (scripts/get_data.py fetches what authors "
+        "released), or train them; weights 'none' gives the untrained network"
     )
 
 

@@ -89,8 +89,16 @@ class Network(nn.Module):
     blocks: ClassVar[tuple[type[nn.Module], ...]] = ()
     """Modules whose activations can be computed twice instead of stored (`checkpointing: true`)."""
 
+    whole_levels: ClassVar[bool] = False
+    """Whether `raw` is made of whole 8-bit levels: with sums in another order a pixel may then be one level away."""
+
     min_size: int = 2
     """The smallest height and width that the method can fuse, in pixels."""
+
+    def __init__(self):
+        super().__init__()
+        # Says on which device pictures are fused, of a method without weights, too.
+        self.register_buffer("place", torch.empty(0), persistent=False)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         """The method's own output before any clamp: ir, vis (B, 1, H, W) in [0, 1] -> (B, 1, H, W), about [0, 1]."""
@@ -143,6 +151,9 @@ class Network(nn.Module):
                 mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
                 self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
             return InferenceForm(self, self.__dict__["_compiled"])
+        if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+            warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
+            speed = "exact"
         dtype = torch.bfloat16 if speed == "bf16" else torch.float32
         return InferenceForm(self, self.inference_form(dtype, max_memory))
 
@@ -227,9 +238,7 @@ class InferenceForm(Network):
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
-        # Says on which device pictures are fused, whether or not `compute` shows its weights.
-        weight = next(network.parameters(), torch.empty(0))
-        self.register_buffer("place", weight.new_empty(0), persistent=False)
+        self.place = network.place
 
     def fuse_for_inference(self, **_) -> Network:
         return self

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from fusion import build, images, infer, metrics, weights
+from fusion.pairing import pair_folders
 
 SCENES = ("TNO_07", "RoadScene_FLIR_06974")
 
@@ -123,7 +124,7 @@ def test_scores_on_tno(method, shared):
     expected = json.loads((folder / "scores.json").read_text())
     network = build.network(method, next(folder / c.file for c in CASES if c.method == method))
     chosen, rows = metrics.select("cddfuse", list(expected["mean"])), []
-    for pair in images.pair_folders(shared / "data/TNO/ir", shared / "data/TNO/vi").pairs:
+    for pair in pair_folders(shared / "data/TNO/ir", shared / "data/TNO/vi").pairs:
         ir, vis = images.read(pair.ir), images.read(pair.vis)
         planes = [images.grey_levels(p) for p in (infer.fuse(network, ir, vis, output="gray"), ir, vis)]
         rows.append([metric(*planes) for metric in chosen.values()])

@@ -45,6 +45,8 @@ class IFCNN(Network):
         weights="uzeful/IFCNN: Code/snapshots/IFCNN-MAX.pth, IFCNN-SUM.pth, IFCNN-MEAN.pth",
     )
 
+    whole_levels = True
+
     RELEASED: ClassVar[dict[str, tuple[float, ...]]] = {
         "max": (-0.253283, -0.278045, 0.262268),
         "sum": (0.0185455, -0.000126307, 0.0659043),
