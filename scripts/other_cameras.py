@@ -24,6 +24,9 @@ import fusion
 from fusion import images, infer, metrics
 from fusion.data.folder import find_pairs
 from fusion.data.sampler import Tone
+from fusion.pairing import Pair
+from fusion.pairing import Pair
+from fusion.terminal import forgive_encodings
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Of a plane (H, W) in [0, 1]; what leaves the range is clipped afterwards."""
@@ -64,6 +67,7 @@ def levels(plane: np.ndarray) -> np.ndarray:
     return np.round(np.clip(plane, 0, 1) * 255).astype(np.uint8)
 
 
+<<<<<<< HEAD
 def infrared(scene: metrics.Scene) -> list[float]:
     """The infrared source's part of VIF and of Qabf."""
     strengths = []
@@ -74,9 +78,13 @@ def infrared(scene: metrics.Scene) -> list[float]:
     return [metrics.vif.of_scene(scene)[metrics.vif.UNIT][0], float(kept.sum() / (ir[0].sum() + vis[0].sum()))]
 
 
-def scores(form, pairs: list[images.Pair], way: str, names: list[str]) -> list[float]:
+def scores(form, pairs: list[Pair], way: str, names: list[str]) -> list[float]:
     """Means over `pairs` changed in one way, of the metrics called `names` and of `infrared`."""
     chosen = metrics.select("cddfuse", names)
+=======
+def scores(form, pairs: list[Pair], way: str, names: list[str]) -> list[float]:
+    """Means over `pairs` changed in one way."""
+>>>>>>> main
     values = []
     for number, pair in enumerate(pairs):
         random = np.random.default_rng([number, list(WAYS).index(way)])
@@ -102,6 +110,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     names, ways = args.metrics.split(","), args.ways.split(",")
     try:

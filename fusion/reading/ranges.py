@@ -138,11 +138,12 @@ def decide(extents: Sequence[Extent], how: How, what: str | Path) -> How:
     spans = {e.span for e in deep}
     if len(spans) > 1 and None not in spans:  # DICOM slices, each with a window of its own
         return Range(min(low for low, _ in spans), max(high for _, high in spans), deep=True)
-    # One wide picture among narrow ones would lose by their range: then all of them keep theirs.
-    if not deep or (not any(e.span is None for e in deep) and not all(map(uses_a_fraction, deep))):
+    shown = [e for e in deep if e.high > e.low] or deep  # a black frame says nothing of the others
+    narrow = [e for e in shown if uses_a_fraction(e)]
+    if not deep or (None not in spans and 2 * len(narrow) < len(shown)):
         return "full"
-    chosen = _lowest_to_highest(deep)
-    _tell(deep, chosen, what)
+    chosen = _lowest_to_highest(shown)
+    _tell(shown, len(narrow), chosen, what)
     return chosen
 
 
@@ -154,13 +155,15 @@ def _lowest_to_highest(extents: Sequence[Extent]) -> Range:
     return Range(low, high if high > low else low + 1, deep=True)
 
 
-def _tell(extents: Sequence[Extent], chosen: Range, what: str | Path) -> None:
-    e, remedy = extents[0], "--range LOW..HIGH sets others"
-    if e.span is None:
-        found = f"holds {e.dtype} samples, which have no range of their own"
-    else:
+def _tell(extents: Sequence[Extent], narrow: int, chosen: Range, what: str | Path) -> None:
+    bare = next((e.dtype for e in extents if e.span is None), None)
+    remedy = "--range LOW..HIGH sets others" if bare else "--range full keeps 0..65535, LOW..HIGH sets others"
+    if bare:
+        found = f"holds {bare} samples, which have no range of their own"
+    elif narrow == len(extents):
         found = f"uses {(chosen.high - chosen.low) / 65535:.1%} of its 16 bits"
-        remedy = f"--range full keeps 0..65535, {remedy.removeprefix('--range ')}"
+    else:
+        found = f"holds pictures of which {narrow} of {len(extents)} use less than a quarter of their 16 bits"
     text = f"{what} {found}: {chosen.low:g} becomes black and {chosen.high:g} white ({remedy})"
     warnings.warn(Note(text, f"range of {what}"), stacklevel=4)
 

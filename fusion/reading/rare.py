@@ -56,7 +56,7 @@ def by_pillow(data: bytes, path: str | Path) -> Samples:
             if image.format == "AVIF" and _avif_bits(data) > 8:
                 notes.append(("bits", f"holds {_avif_bits(data)} bits, of which 8 are read"))
             values = np.asarray(upright(image))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be decoded: {reason}; fetch it again") from None
     return of_type(without_alpha(values, notes) if values.ndim == 3 and values.shape[2] in (2, 4) else values, notes)

@@ -172,7 +172,7 @@ def _by_pillow(data: bytes, path: str | Path, notes: list) -> Samples:
         with Image.open(BytesIO(data)) as image:
             image.load()  # turns the picture upright
             return of_type(np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")), notes)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded: {_short(error)}; fetch it again") from None
 
 

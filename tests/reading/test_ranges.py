@@ -176,9 +176,22 @@ def test_8_bit_pictures_in_a_deep_set_stay(warm):
     np.testing.assert_array_equal(images.read(warm / "ir" / "0.png", how), heat(96, 128))
 
 
-def test_one_wide_picture_keeps_all_as_stored(warm):
-    (warm / "ir" / "2.png").write_bytes(png(heat(96, 128).astype(np.uint16) * 257 - 1))
+def test_a_set_of_which_some_pictures_are_narrow(warm):
+    """A fire among raw counts widens the range of all, and is said; one dark scene among others changes nothing."""
+    wide = counts(7000, 150, heat(96, 128))
+    (warm / "ir" / "2.png").write_bytes(png(wide))
+    with pytest.warns(
+        Note, match="2 of 3 use less than a quarter of their 16 bits: 7000 becomes black and 45250 white"
+    ):
+        assert set_range(sorted((warm / "ir").iterdir()))[:2] == (7000, 45250)
+    (warm / "ir" / "1.png").write_bytes(png(wide))
     assert set_range(sorted((warm / "ir").iterdir())) == "full"
+
+
+def test_a_black_frame_changes_nothing(warm):
+    (warm / "ir" / "x.png").write_bytes(png(np.zeros((96, 128), np.uint16)))
+    with pytest.warns(Note, match="7000 becomes black and 8510 white"):
+        set_range(sorted((warm / "ir").iterdir()))
 
 
 def test_training_data(warm, tmp_path):

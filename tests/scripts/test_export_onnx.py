@@ -13,6 +13,8 @@ import torch
 import fusion
 from fusion import build, infer, places
 from fusion.networks import CDDFuse, Swift
+from fusion.registry import NETWORKS
+from tests.rounding import tolerance
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 pytest.importorskip("onnxscript")
@@ -55,7 +57,8 @@ def test_swift_pads_any_size(program, tmp_path):
 def test_cddfuse_at_other_sizes(small, file, size):
     ir, vis = np.random.default_rng(0).random((2, *size), np.float32)
     loaded = fusion.load(str(file))
-    assert np.abs(infer.run(loaded, ir, vis) - infer.run(small, ir, vis)).max() < 1e-5  # float32, another order
+    allowed = 2 * tolerance(small, *(torch.from_numpy(x)[None, None] for x in (ir, vis)))
+    assert np.abs(infer.run(loaded, ir, vis) - infer.run(small, ir, vis)).max() <= allowed
     picture = fusion.fuse(loaded, ir, vis)
     assert np.abs(picture.astype(int) - fusion.fuse(small, ir, vis)).max() <= 1
 
@@ -79,6 +82,15 @@ def test_ship_with_its_fourier_transforms(program, tmp_path):
     assert (
         np.abs(infer.run(fusion.load(str(tmp_path / "ship.onnx")), ir, vis) - infer.run(network, ir, vis)).max() < 1e-4
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(name for name, cls in NETWORKS.items() if cls.learned))
+def test_every_learned_network(program, tmp_path, name):
+    """IFCNN cuts to whole 8-bit levels inside, of which rounding may move a pixel by one."""
+    network = build.network(name)
+    error = program.export(network, name, tmp_path / "any.onnx")
+    assert error < program.TOLERANCE + network.whole_levels / 255
 
 
 @pytest.mark.parametrize(("store", "smaller"), [("float16", 0.5), ("int8", 0.25)])
@@ -173,3 +185,11 @@ def test_without_onnxruntime(file, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"needs onnxruntime: pip install -e '.\[onnx\]'"):
         fusion.load(str(file))
+
+
+@pytest.mark.parametrize("name", ["cpfusion", "average", "maximum"])
+def test_a_rule_is_refused_in_one_line(program, tmp_path, capsys, name):
+    assert program.main(["--model", name, "-o", str(tmp_path / "x.onnx")]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {name} is a rule without weights, which has no ONNX form: fuse.py --model runs it\n"
+    assert list(tmp_path.iterdir()) == []

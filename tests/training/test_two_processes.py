@@ -36,12 +36,16 @@ def test_two_processes_equal_one(folders, scenario, capsys, monkeypatch, one_thr
     assert max((one[k] - two[k]).abs().max() for k in one) < 1e-11
 
     # The same in float32 through the command line, at the published rate. A sum of two halves rounds otherwise than a
-    # whole one, and Adam divides a gradient by its own size, so that where a gradient is little more than rounding the
-    # weights part by up to (rate x rounding / gradient) a step; measured 4e-7.
+    # whole one, and Adam divides a gradient by its own size, so that where a gradient is little more than rounding a
+    # weight may go either way, by up to the rate a step. Such weights are few: as a whole, the paths part by little.
     one, two = (load_file(folder / "models/tiny.safetensors") for folder in folders.values())
-    assert max((one[k] - two[k]).abs().max() for k in one) < 1e-6
     torch.manual_seed(0)
     untrained = tiny.CDDFuse(**tiny.NETWORK).state_dict()
+
+    def distance(a, b):
+        return torch.cat([(a[k] - b[k]).flatten() for k in one]).norm()
+
+    assert distance(one, two) < 0.02 * distance(one, untrained)
     assert max((one[k] - untrained[k]).abs().max() for k in one) > 1e-4
 
     # Validation and saving happen once; what is logged is the mean over processes.
