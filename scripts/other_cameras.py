@@ -67,7 +67,6 @@ def levels(plane: np.ndarray) -> np.ndarray:
     return np.round(np.clip(plane, 0, 1) * 255).astype(np.uint8)
 
 
-<<<<<<< HEAD
 def infrared(scene: metrics.Scene) -> list[float]:
     """The infrared source's part of VIF and of Qabf."""
     strengths = []
@@ -81,10 +80,6 @@ def infrared(scene: metrics.Scene) -> list[float]:
 def scores(form, pairs: list[Pair], way: str, names: list[str]) -> list[float]:
     """Means over `pairs` changed in one way, of the metrics called `names` and of `infrared`."""
     chosen = metrics.select("cddfuse", names)
-=======
-def scores(form, pairs: list[Pair], way: str, names: list[str]) -> list[float]:
-    """Means over `pairs` changed in one way."""
->>>>>>> main
     values = []
     for number, pair in enumerate(pairs):
         random = np.random.default_rng([number, list(WAYS).index(way)])
