@@ -25,7 +25,6 @@ from fusion import images, infer, metrics
 from fusion.data.folder import find_pairs
 from fusion.data.sampler import Tone
 from fusion.pairing import Pair
-from fusion.pairing import Pair
 from fusion.terminal import forgive_encodings
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
