@@ -19,12 +19,12 @@ from PIL import Image
 from test_web import png_of
 
 import fusion
-from fusion import images
+from fusion import images, videos
 
 pytest.importorskip("gradio", reason="the app needs the extra packages: pip install -e '.[app]'")
+from fusion.app.messages import Answer, Failed, Request
 from fusion.app.processes import Processes
 from fusion.app.sessions import Sessions
-from fusion.app.work import Answer, Failed, Request
 
 pytestmark = in_browser
 
@@ -260,6 +260,58 @@ def test_an_upload_that_is_too_large_is_refused(app, served, tmp_path, folder):
     with pytest.raises(urllib.error.HTTPError, match="413"):  # and one that passes by the page
         OPENER.open(urllib.request.Request(f"{served[1]}gradio_api/upload", body, header))
     assert not [path for path in files_in(folder) if path.stat().st_size > 1_000_000]
+
+
+# --- videos ---------------------------------------------------------------------------------------------------------
+
+
+def filmed(folder, name: str, frames: int, size: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    path = folder / f"{name}.mp4"
+    picture = cv2.resize(rng.integers(0, 256, (6, 8), np.uint8), size[::-1], interpolation=cv2.INTER_CUBIC)
+    with videos.writing(path, 25.0) as append:
+        for _ in range(frames):
+            append(picture)
+    return path
+
+
+VIDEO_MESSAGE = "document.querySelector('#video-message').innerText"
+
+
+def bring_videos(app, ir, vis) -> None:
+    app.execute_script("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText == 'Videos').click()")
+    for side, path in (("ir", ir), ("vis", vis)):
+        eventually(app, f"document.querySelector('#{side}-video input[type=file]')")
+        find(app, f"#{side}-video input[type=file]").send_keys(str(path))
+        eventually(app, f"document.querySelector('#{side}-video .file-preview')")
+
+
+def test_two_videos(app, tmp_path, folder):
+    bring_videos(app, *(filmed(tmp_path, name, 12, (48, 64)) for name in ("ir", "vis")))
+    press(app, "#video-fuse")
+    assert "12 frames fused in" in eventually(app, f"{VIDEO_MESSAGE}.includes('fused') && {VIDEO_MESSAGE}", 60)
+    eventually(app, "document.querySelector('#video video')?.readyState >= 2")  # the browser plays it
+    (made,) = folder.rglob("fused.mp4")
+    film = videos.Video(made)
+    while film.read() is not None:
+        pass
+    assert film.frames == 12
+
+
+def test_videos_can_be_stopped(app, served, tmp_path):
+    bring_videos(app, *(filmed(tmp_path, name, 200, (300, 400)) for name in ("ir", "vis")))
+    press(app, "#video-fuse")
+    eventually(app, f"{VIDEO_MESSAGE}.includes('of 200')", 60)
+    press(app, "#video-stop")
+    eventually(app, f"{VIDEO_MESSAGE}.includes('stopped')", 2)
+    assert not served[0].settings.processes._busy
+
+
+def test_a_text_is_no_video(app, tmp_path):
+    (tmp_path / "ir.mp4").write_text("no video")
+    bring_videos(app, tmp_path / "ir.mp4", filmed(tmp_path, "vis", 2, (48, 64)))
+    press(app, "#video-fuse")
+    assert eventually(app, f"{VIDEO_MESSAGE}.includes('ir.mp4') && {VIDEO_MESSAGE}", 60).startswith("ir.mp4 ")
 
 
 # --- the server -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from fusion.app import work
-from fusion.app.work import Failed, Message, Request, Step
+from fusion.app.messages import Failed, Message, Request, Step
 
 STOPPED = "stopped: nothing was kept"
 

@@ -6,10 +6,10 @@ import html
 import math
 
 from fusion import metrics
-from fusion.app.work import Answer, Step
+from fusion.app.messages import Answer, Film, Step
 
 HEAD = (
-    "<h1>Fuse an infrared and a visible picture</h1>"
+    "<h1>Fuse infrared and visible pictures</h1>"
     "<p>On this machine: nothing is sent elsewhere, and what you bring is deleted when you close the page.</p>"
 )
 
@@ -49,7 +49,7 @@ def missing(ir, vis) -> str:
 
 
 def progress(step: Step) -> str:
-    return f'<progress max="{step.total}" value="{step.done}"></progress>{html.escape(step.text)}'
+    return f'<progress max="{step.total or 1}" value="{step.done}"></progress>{html.escape(step.text)}'
 
 
 def done(answer: Answer) -> str:
@@ -58,6 +58,13 @@ def done(answer: Answer) -> str:
     lines = [quiet(f"fused by {number} method{'s' * (number != 1)}")] if number else []
     lines += [wrong(f"{r.method}: {r.error}") for r in failed]
     return "<br>".join([*lines, *(quiet(f"note: {note}") for note in answer.notes)])
+
+
+def filmed(film: Film) -> str:
+    said = f"{film.frames} frames fused in {seconds(film.seconds)} ({film.frames / film.seconds:.3g} frames/s)"
+    return "<br>".join(
+        [quiet(said), *([wrong(film.problem)] if film.problem else []), *(quiet(f"note: {n}") for n in film.notes)]
+    )
 
 
 def findings(answer: Answer) -> str:
