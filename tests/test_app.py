@@ -275,6 +275,7 @@ def filmed(folder, name: str, frames: int, size: tuple[int, int]):
     return path
 
 
+SET_MESSAGE = "document.querySelector('#set-message').innerText"
 VIDEO_MESSAGE = "document.querySelector('#video-message').innerText"
 
 
@@ -312,6 +313,33 @@ def test_a_text_is_no_video(app, tmp_path):
     bring_videos(app, tmp_path / "ir.mp4", filmed(tmp_path, "vis", 2, (48, 64)))
     press(app, "#video-fuse")
     assert eventually(app, f"{VIDEO_MESSAGE}.includes('ir.mp4') && {VIDEO_MESSAGE}", 60).startswith("ir.mp4 ")
+
+
+# --- folders --------------------------------------------------------------------------------------------------------
+
+
+def test_two_folders_become_a_comparison_page(app, sample, tmp_path):
+    for name in ("03_field_smoke", "07_road_fog"):
+        for side, file in zip(("ir", "vis"), sample(name), strict=True):
+            (tmp_path / side).mkdir(exist_ok=True)
+            (tmp_path / side / file.name).write_bytes(file.read_bytes())
+    app.execute_script("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText == 'Folders').click()")
+    for side in ("ir", "vis"):
+        eventually(app, f"document.querySelector('#{side}-folder input[type=file]')")
+        find(app, f"#{side}-folder input[type=file]").send_keys(str(tmp_path / side))
+        eventually(app, f"document.querySelector('#{side}-folder .file-preview')")
+    press(app, "#set-compare")
+    assert "Open the comparison page" in eventually(app, f"{SET_MESSAGE}.includes('Open') && {SET_MESSAGE}", 90)
+    address, visit = find(app, "#set-message a").get_attribute("href"), app.current_window_handle
+    app.switch_to.new_window("tab")  # as the link does: the visit must not end
+    try:
+        app.get(address)
+        text = eventually(app, "document.body.innerText.includes('cpfusion') && document.body.innerText")
+        assert "2 pairs" in text
+        eventually(app, "[...document.images].some((i) => i.naturalWidth)")
+    finally:
+        app.close()
+        app.switch_to.window(visit)
 
 
 # --- the server -----------------------------------------------------------------------------------------------------

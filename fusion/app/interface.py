@@ -19,6 +19,7 @@ from fusion.app import texts, work
 from fusion.app.messages import Answer, Failed, Request, Step
 from fusion.app.processes import Processes
 from fusion.app.sessions import Sessions
+from fusion.app.set_tab import SetTab
 from fusion.app.video_tab import SIZES, VideoTab
 
 STYLE = Path(__file__).with_name("style.css")
@@ -51,6 +52,8 @@ class Page:
                 self._events()
             with gr.Tab("Videos"):
                 VideoTab(settings.sessions, settings.processes, settings.pixels, settings.at_a_time)
+            with gr.Tab("Folders"):
+                SetTab(settings.sessions, settings.processes, settings.pixels, settings.at_a_time)
             self.blocks.unload(self.left_alone)
 
     # --- what stands where ------------------------------------------------------------------------------------------

@@ -80,7 +80,29 @@ class Film:
     problem: str = ""
 
 
-Message = Step | Failed | Answer | Film
+@dataclass(frozen=True)
+class SetRequest:
+    """Two folders of pictures, as the files in them, to be compared; other fields as `Request`'s."""
+
+    ir: tuple[Path, ...]
+    vis: tuple[Path, ...]
+    out: Path
+    methods: tuple[str, ...]
+    profile: str = "cddfuse"
+    pixels: float = 13e6
+
+
+@dataclass(frozen=True)
+class Compared:
+    """page: the comparison page; archive: it and all that it shows. errors: a line for each pair that failed."""
+
+    page: Path
+    archive: Path
+    notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+Message = Step | Failed | Answer | Film | Compared
 
 
 def one_size(request: Request, notes: list[str], *, steady: bool = False) -> OneSize:
@@ -90,12 +112,14 @@ def one_size(request: Request, notes: list[str], *, steady: bool = False) -> One
     return OneSize(resize, align, steady=steady, note=notes.append)
 
 
-def one_line(error: Exception, request: Request) -> str:
+def one_line(error: Exception, request: Request | SetRequest) -> str:
     return hidden(" ".join(str(error).split()) or type(error).__name__, request)
 
 
-def hidden(text: str, request: Request) -> str:
+def hidden(text: str, request: Request | SetRequest) -> str:
     """Files by their names alone: where the app keeps them means nothing to whoever sent them."""
-    for folder in (request.ir.parent, request.vis.parent, request.out):
+    sides = [(side,) if isinstance(side, Path) else side for side in (request.ir, request.vis)]
+    staged = [request.out / "pairs", request.out / "ir", request.out / "vis", request.out]
+    for folder in [*(file.parent for side in sides for file in side), *staged]:
         text = text.replace(f"{folder}/", "")
     return text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import math
+from urllib.parse import quote
 
 from fusion import metrics
-from fusion.app.messages import Answer, Film, Step
+from fusion.app.messages import Answer, Compared, Film, Step
 
 HEAD = (
     "<h1>Fuse infrared and visible pictures</h1>"
@@ -65,6 +66,12 @@ def filmed(film: Film) -> str:
     return "<br>".join(
         [quiet(said), *([wrong(film.problem)] if film.problem else []), *(quiet(f"note: {n}") for n in film.notes)]
     )
+
+
+def compared(answer: Compared) -> str:
+    link = f'<a href="gradio_api/file={quote(str(answer.page))}" target="_blank">Open the comparison page</a>'
+    lines = [*map(wrong, answer.errors), *(quiet(f"note: {note}") for note in answer.notes)]
+    return "<br>".join([link, *lines])
 
 
 def findings(answer: Answer) -> str:

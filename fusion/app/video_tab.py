@@ -30,7 +30,7 @@ class VideoTab:
         with gr.Row():
             fuse = gr.Button("Fuse videos", variant="primary", elem_id="video-fuse")
             stop = gr.Button("Stop", elem_id="video-stop", interactive=False)
-        message = gr.HTML(elem_id="video-message", elem_classes="message")
+        message = gr.HTML(elem_id="video-message")
         shown = gr.Video(show_label=False, interactive=False, visible=False, elem_id="video", buttons=[])
         download = gr.DownloadButton("Download video", visible=False, elem_id="video-download")
         quiet = {"show_progress": "hidden", "api_visibility": "private"}

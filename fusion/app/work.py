@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from fusion import build, images, infer, metrics, places, weights
-from fusion.app import moving
-from fusion.app.messages import Answer, Failed, Fused, Message, Request, Step, hidden, one_line, one_size
+from fusion.app import moving, sets
+from fusion.app.messages import Answer, Failed, Fused, Message, Request, SetRequest, Step, hidden, one_line, one_size
 from fusion.data import doctor
 from fusion.networks.base import Network
 from fusion.pairing import Folders, is_picture
@@ -48,16 +48,26 @@ def methods() -> dict[str, tuple[str, Path | None]]:
     return {label: found[label] for label in [*first, *sorted(found.keys() - set(first))]}
 
 
+def row(method: str) -> dict:
+    """A method as a row of a config."""
+    name, file = methods()[method]
+    own = file if file and file != weights.shipped(name) else None
+    return {"name": name, **({"weights": str(own), "label": method} if own else {})}
+
+
 class Worker:
     """Does requests one after the other and keeps the networks that it has loaded."""
 
     def __init__(self, device: str = "auto"):
         self._device, self._networks = build.device(device), {}
 
-    def __call__(self, request: Request) -> Iterator[Message]:
-        """Steps, and last an Answer or Failed; raises nothing that a picture or an option could cause."""
+    def __call__(self, request: Request | SetRequest) -> Iterator[Message]:
+        """Steps, and last an answer or Failed; raises nothing that a picture or an option could cause."""
         try:
-            yield from self._moving(request) if request.videos else self._done(request)
+            if isinstance(request, SetRequest):
+                yield from sets.compare(request, [row(method) for method in request.methods])
+            else:
+                yield from self._moving(request) if request.videos else self._done(request)
         except (ValueError, UnknownName, OSError, MemoryError, RuntimeError) as error:
             yield Failed(one_line(error, request))
 
