@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -418,9 +420,11 @@ def test_closing_the_page_stops_its_work(app, served, sample):
         time.sleep(0.02)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no second loopback address")
 def test_only_this_machine_is_let_in(served):
-    assert served[1].startswith("http://127.0.0.1:")
-    assert load_script("app").parse([]).host == "127.0.0.1"
+    port = int(served[1].rstrip("/").rpartition(":")[2])
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port))  # taken, were the app bound to all addresses
 
 
 def test_fits_a_phone(served, sample):
@@ -480,6 +484,17 @@ def test_a_process_that_dies_is_replaced(sample, tmp_path):
         assert isinstance(last, Answer)
     finally:
         processes.close()
+
+
+def test_ended_by_the_system_nothing_remains(root, tmp_path):
+    command = [sys.executable, str(root / "scripts/app.py")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout.readline().startswith("http://127.0.0.1:")
+        assert list(tmp_path.glob("fusion-app-*/uploads"))
+        app.terminate()
+        assert app.wait(20) == 0
+    assert not list(tmp_path.glob("fusion-app-*"))
 
 
 def test_the_script_says_what_is_wrong(capsys):

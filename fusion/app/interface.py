@@ -65,7 +65,7 @@ class Page:
             self.files, self.previews = [], []
             for label, side in sides:
                 with gr.Column(min_width=280):
-                    self.files.append(gr.File(label=label, elem_id=f"{side}-file", height=120))
+                    self.files.append(gr.File(label=label, elem_id=f"{side}-file", height=150))
                     shown = gr.Image(
                         show_label=False, interactive=False, visible=False, elem_id=f"{side}-preview", height=200,
                         buttons=[],

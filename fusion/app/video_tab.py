@@ -23,7 +23,7 @@ class VideoTab:
         known = list(work.methods())
         with gr.Row():
             labels = {"ir": "Infrared video", "vis": "Visible video"}
-            files = [gr.File(label=label, elem_id=f"{side}-video", height=120) for side, label in labels.items()]
+            files = [gr.File(label=label, elem_id=f"{side}-video", height=150) for side, label in labels.items()]
         with gr.Row():
             method = gr.Dropdown(known, value=known[0], label="Method", elem_id="video-method")
             sizes = gr.Dropdown(SIZES, value="same", label="Sizes")
