@@ -19,10 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from fusion.terminal import forgive_encodings
+
 ENDED = threading.Event()
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     with tempfile.TemporaryDirectory(prefix="fusion-app-", ignore_cleanup_errors=True) as folder:
         try:

@@ -47,7 +47,7 @@ SHOTS = (
 )
 
 APP_SHOTS = (
-    Shot("app.png", 1240, 1630),
+    Shot("app.png", 1240, 1645),
     Shot("app_phone.png", 390, 844, dark=True, script="document.querySelector('#left').scrollIntoView()"),
 )
 SAMPLE = "04_harbour_dusk"
