@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (-1, "reading reading.*"),  # below all: what a file is
+    (-1, "filters"),
     (0, "places registry options images layers losses memory precision report share data.sampler training.checkpoint"),
     (0, "networks.base networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),

@@ -113,9 +113,8 @@ class Network(nn.Module):
         self.check_inference(speed, max_memory)
         if speed == "compiled":
             if "_compiled" not in self.__dict__:
-                # On a GPU, the kernels of a size are recorded and replayed (CUDA graphs).
-                mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
-                self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
+                # Not "reduce-overhead": it would record, and keep the memory of, a graph of every size of pictures.
+                self.__dict__["_compiled"] = torch.compile(self.raw)
             return InferenceForm(self, self.__dict__["_compiled"])
         if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
             warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
