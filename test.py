@@ -28,16 +28,20 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weights
-from fusion.data.doctor import quick_check
+from fusion.data import doctor
 from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.metrics import scoring, significance
+from fusion.names import natural
 from fusion.options import ModelOptions, TestOptions
+from fusion.pairing import Pair
 from fusion.reading import once
 from fusion.registry import UnknownName
 from fusion.share import Share
+from fusion.terminal import forgive_encodings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
@@ -46,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             options = config.load(args.opt, args.overrides, TestOptions)
             plan = build.comparison(options, args.opt)
             share = Share.of_this_process()
+            look(plan, strict=args.strict, silent=share.rank > 0)
             device = build.device(share.device(options.device))
             with share.first_process_first():
                 journal = Journal(options.out, fresh=args.fresh and share.rank == 0)
@@ -78,7 +83,7 @@ def merged(parts: list[Results], plan: build.Comparison) -> Results:
 
     def place(entry: dict) -> tuple:
         row = rows.index(entry["model"]) if entry["model"] in rows else -1
-        return sets.index(entry["dataset"]), entry["image"], row
+        return sets.index(entry["dataset"]), natural(entry["image"]), row
 
     return Results(
         records=sorted((r for part in parts for r in part.records), key=place),
@@ -99,8 +104,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare fusion methods on pairs of images.")
     parser.add_argument("-opt", default="configs/compare.yml", help="YAML file (default: %(default)s)")
     parser.add_argument("--fresh", action="store_true", help="make every picture again")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="replaces a value of the YAML file")
     return parser.parse_intermixed_args(arguments)
+
+
+def look(plan: build.Comparison, *, strict: bool, silent: bool) -> None:
+    """Say how names belong together and what looks wrong with the pairs. Raises ValueError where that is an error."""
+    for dataset in plan.datasets:
+        settled = ["range"] * (dataset.options.range != "auto")
+        lines = doctor.quick_check(dataset.pairing.pairs, task=dataset.options.task, without=settled)
+        doctor.refuse(lines, strict)
+        for line in [] if silent else [*dataset.pairing.examples(), *lines]:
+            print(f"{dataset.options.name}: {line}")
 
 
 # --- the record of what is done -------------------------------------------------------------------------------------
@@ -188,8 +204,6 @@ def compare(
             if share.rank == 0:
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)
-                for line in quick_check(dataset.pairing.pairs, task=task):
-                    bar.write(f"{name}: {line}")
             for pair in share.of(dataset.pairing.pairs):
                 scorer = Scorer(dataset, pair, options, plan.metrics, journal, work)
                 for row, network in networks.items():
@@ -241,7 +255,7 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: images.Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
+    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
         self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
         self.metrics, self.journal, self.work = chosen, journal, work
         self.sources: tuple | None = None
@@ -359,5 +373,4 @@ def summarise(dataset: build.DataSet, rows: list[str], plan: build.Comparison, r
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # arrows, on a terminal that has none
     sys.exit(main())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -22,10 +23,12 @@ from accelerate.utils import gather_object
 
 from fusion import build_training, config, images, weights
 from fusion.build_training import NothingToTrain, Run, is_first_process, nothing_to_train
+from fusion.data import doctor
 from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.options import TrainOptions
 from fusion.reading import once
 from fusion.registry import NETWORKS, UnknownName
+from fusion.terminal import forgive_encodings
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
 from fusion.training.trainer import Diverged
@@ -36,6 +39,7 @@ FREE |= {"compile", "deterministic"}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: say(f"note: {text}"))
@@ -45,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         run = build(options, args.opt, folder)
         for line in run.remarks:
             say(line)
+        doctor.refuse(run.remarks, args.strict)
         prepare(run, options, folder, resume=args.resume)
     except NothingToTrain as nothing:
         say(str(nothing))
@@ -92,6 +97,7 @@ def train(run: Run, options: TrainOptions) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a fusion network.")
     parser.add_argument("-opt", required=True, help="YAML file, e.g. configs/cddfuse_msrs.yml")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument("--resume", action="store_true", help="continue runs/NAME from its newest checkpoint")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="replaces a value of the YAML file")
     return parser.parse_intermixed_args(arguments)
@@ -148,6 +154,13 @@ def prepare(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> N
     if found:
         path, state = found
         if changes := differences(state["config"], trainer.config):
+            step = state["progress"]["step"]
+            if all(re.match(r"phases\.\d+\.length:", change) for change in changes):
+                raise ValueError(
+                    f"{folder} was planned otherwise ({'; '.join(changes)}) and is at step {step}; its rates follow "
+                    f"that plan. A longer training is a run of its own: name=OTHER weights=models/{options.name}"
+                    ".safetensors continues from what it learned"
+                )
             raise ValueError(f"{path} was made with another config: {'; '.join(changes)}. Use name=OTHER for a new run")
         trainer.restore(state)
         say(f"continuing {path} at step {trainer.progress.step} of {trainer.phases[-1].end}")

@@ -15,10 +15,11 @@ import torch
 import fusion.metrics
 import fusion.networks  # registers the networks
 from fusion import weights
-from fusion.images import Pairing, pair_folders, ranges_of
+from fusion.images import ranges_of
 from fusion.networks.base import Network, Speed
 from fusion.onnx_file import OnnxNetwork
 from fusion.options import DatasetOptions, ModelOptions, TestOptions
+from fusion.pairing import Pairing, find_pairs
 from fusion.reading import How
 from fusion.registry import NETWORKS, UnknownName
 from fusion.weight_files import is_onnx
@@ -214,11 +215,10 @@ def _check_model(model: ModelOptions) -> str | None:
 
 def _find(options: DatasetOptions, config: str | Path) -> DataSet:
     try:
-        pairing = pair_folders(options.root / options.ir, options.root / options.vis)
+        pairing = find_pairs(options.root, options.ir, options.vis, options.match)
         return DataSet(options, pairing, ranges_of(pairing.pairs, options.range))
-    except ValueError as error:
-        where = f"{options.root / options.ir} and {options.root / options.vis}"
+    except (ValueError, OSError) as error:
         raise ValueError(
-            f"{config}: data set {options.name}: {error}. Expected pictures with equal names in {where}; "
-            "README, Data sets, says where to get them"
+            f"{config}: data set {options.name}: {error} (in a config: ir, vis, match); README, Data sets, says where "
+            "to get them"
         ) from error

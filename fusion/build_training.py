@@ -20,7 +20,8 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 
-import fusion.data  # registers the data sets
+import fusion.data.folder
+import fusion.data.patch_data  # registers the data sets, as the one above
 import fusion.metrics
 import fusion.objectives  # registers the objectives
 from fusion import build, images, infer
@@ -28,6 +29,7 @@ from fusion.data.doctor import quick_check
 from fusion.data.sampler import loader
 from fusion.networks.base import Network, checkpoint_activations
 from fusion.options import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
+from fusion.pairing import Pair, find_pairs
 from fusion.precision import round_products_in_training
 from fusion.reading import How
 from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName, did_you_mean
@@ -303,9 +305,9 @@ def _remarks(options: ValidationOptions | None) -> list[str]:
     ]
 
 
-def _pairs(options: DatasetOptions, limit: int | None) -> list[images.Pair]:
+def _pairs(options: DatasetOptions, limit: int | None) -> list[Pair]:
     try:
-        pairs = images.pair_folders(options.root / options.ir, options.root / options.vis).pairs
+        pairs = find_pairs(options.root, options.ir, options.vis, options.match).pairs
     except (ValueError, OSError) as error:
         raise ValueError(
             f"validation: data set {options.name}: {error}; name another in validation.datasets, or validation=null"

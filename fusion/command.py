@@ -8,6 +8,7 @@ import sys
 from fusion import places
 
 COMMANDS = {
+    "app": ("scripts/app.py", "a page in the browser that fuses the pictures dropped on it"),
     "fuse": ("scripts/fuse.py", "a pair of pictures, the pairs of two folders, or two videos"),
     "score": ("scripts/score.py", "measure anybody's fused pictures"),
     "compare": ("test.py", "fuse and score data sets with several methods; tables and a page"),

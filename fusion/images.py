@@ -1,4 +1,4 @@
-"""Pictures: reading and writing files, value ranges, luminance and chroma, and pairing the files of two folders.
+"""Pictures: reading and writing files, value ranges, luminance and chroma.
 
 Arrays are numpy, (H, W) or (H, W, 3) in RGB order. A file's array keeps its depth (uint8 or uint16); everything
 else works on float32 in [0, 1]. The luminance is BT.601's: Y = 0.299 R + 0.587 G + 0.114 B, no gamma removed.
@@ -6,10 +6,10 @@ else works on float32 in [0, 1]. The luminance is BT.601's: Y = 0.299 R + 0.587 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -55,7 +55,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The folder is made where it is missing. Raises OSError (`cannot write ...: No space left on device`).
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    unfinished = path.with_name(_unfinished(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
@@ -66,6 +66,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         # Anything may have stopped the block, Ctrl-C included: no half-written file stays behind.
         with suppress(OSError):
             unfinished.unlink()
+
+
+def _unfinished(path: Path) -> str:
+    """A name for the time of writing; of a long name, whose extra letters no disk would take, a hash."""
+    end = f".{os.getpid()}.part{path.suffix}"
+    whole = f".{path.stem}{end}"
+    return whole if len(os.fsencode(whole)) <= 255 else f".{hashlib.sha256(path.stem.encode()).hexdigest()[:32]}{end}"
 
 
 def stamp(path: Path) -> list[int] | None:
@@ -173,70 +180,14 @@ def to_uint8(image: np.ndarray, quantise: Literal["round", "truncate"] = "round"
     return (np.rint(levels) if quantise == "round" else np.floor(levels)).astype(np.uint8)
 
 
-# --- pairs ----------------------------------------------------------------------------------------------------------
+# --- sets ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two files of one scene; `name` is their common stem."""
-
-    name: str
-    ir: Path
-    vis: Path
-
-
-def ranges_of(pairs: Sequence[Pair], how: str | How = "auto") -> tuple[How, How]:
+def ranges_of(pairs: Sequence, how: str | How = "auto") -> tuple[How, How]:
     """What becomes black and white in all infrared and in all visible pictures of a set (`fusion.reading.ranges`).
 
-    how: `IR` or `IR,VIS`, each `auto`, `full`, `percentile` or LOW..HIGH. Raises ValueError for anything else.
+    pairs: of files `ir` and `vis` (`fusion.pairing.Pair`). how: `IR` or `IR,VIS`, each `auto`, `full`, `percentile` or
+    LOW..HIGH. Raises ValueError for anything else.
     """
     of_ir, of_vis = of_pair(how)
     return set_range([pair.ir for pair in pairs], of_ir), set_range([pair.vis for pair in pairs], of_vis)
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """What two folders have in common, and what they do not."""
-
-    pairs: list[Pair]
-    only_ir: list[Path] = field(default_factory=list)
-    only_vis: list[Path] = field(default_factory=list)
-
-    def report(self) -> list[str]:
-        """A line per file without a partner."""
-        return [f"{p} has no visible partner" for p in self.only_ir] + [
-            f"{p} has no infrared partner" for p in self.only_vis
-        ]
-
-
-def pair_folders(ir: str | Path, vis: str | Path) -> Pairing:
-    """Pair the pictures of two folders by stem (extensions may differ), sorted by name.
-
-    Raises ValueError for a folder that is missing or empty, for a stem that stands twice in one folder, and where
-    no two names agree.
-    """
-    ir_files, vis_files = _by_stem(Path(ir)), _by_stem(Path(vis))
-    common = sorted(ir_files.keys() & vis_files.keys())
-    if not common:
-        example = f"{next(iter(ir_files.values())).name} and {next(iter(vis_files.values())).name}"
-        raise ValueError(f"{ir} and {vis} have no name in common (for example {example}): partners carry the same stem")
-    return Pairing(
-        pairs=[Pair(stem, ir_files[stem], vis_files[stem]) for stem in common],
-        only_ir=[ir_files[stem] for stem in sorted(ir_files.keys() - vis_files.keys())],
-        only_vis=[vis_files[stem] for stem in sorted(vis_files.keys() - ir_files.keys())],
-    )
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder (looked in {folder.absolute().parent})")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not is_picture(path) or path.name.startswith(".") or not path.is_file():
-            continue
-        if path.stem in files:
-            raise ValueError(f"{folder} holds {files[path.stem].name} and {path.name}: one picture per name, please")
-        files[path.stem] = path
-    if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in WRITTEN)} files")
-    return files

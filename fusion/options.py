@@ -76,12 +76,14 @@ class ModelOptions(Options):
 
 
 class DatasetOptions(Options):
-    """Two folders of pictures with equal names."""
+    """Two folders of pictures, or of folders of pictures, with equal names."""
 
     name: FolderName
     root: Path
     ir: str = "ir"
     vis: str = "vi"
+    match: str | None = None
+    """How the names of partners differ, `IR*=VIS*`; default: they are equal, or one rule pairs them all."""
     task: Task = "infrared-visible"
     """`medical`: the colour is the functional image's (PET, SPECT), and networks take the options that suit it."""
     range: RangeText = "auto"

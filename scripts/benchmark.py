@@ -14,17 +14,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from fusion.terminal import forgive_encodings
+
 # what -> (module, one line of help); imported when chosen
 BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
     "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
     "infer": ("benchmarks.infer", "seconds and memory of fusing one pair, against the plain modules"),
     "memory": ("benchmarks.memory", "memory of fusing one pair at several sizes, against the plain modules"),
+    "align": ("benchmarks.align", "alignment of real pairs after a planted warp: error at the corners, doubt, seconds"),
     "metrics": ("benchmarks.metrics", "scoring one picture with 12 metrics, against each metric the plain way"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="what", metavar="what", required=True)

@@ -4,8 +4,9 @@
 
 ROOT holds ir/ and vi/ (or vis/). Looked for: names without partner, files that cannot be read, different sizes,
 swapped folders, black, constant or saturated pictures, duplicates, pictures that OTHER_ROOT holds too, and pairs that
-lie apart. --align writes aligned copies of all pairs into OUT, the infrared moved onto the visible picture and both
-cut to what they share, so sizes differ from pair to pair; the originals stay as they are.
+lie apart or show another field of view. --align writes aligned copies into OUT, the infrared moved onto the visible
+picture and both cut to what they share, so sizes differ from pair to pair; pairs without a sure alignment are named
+and left out; the originals stay as they are.
 Exit status: 0 no problem (notes are none), 1 problems, 2 could not run, 130 after Ctrl-C.
 """
 
@@ -24,9 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from fusion import images
-from fusion.data import doctor, registration
+from fusion.data import alignment, doctor
 from fusion.data.diagnoses import Finding, Patient
+from fusion.pairing import Folders
+from fusion.terminal import forgive_encodings
 
+LOSSLESS = (".png", ".tif", ".tiff", ".bmp")
 SHOWN = 10  # lines of one kind, without --all
 
 
@@ -35,17 +39,19 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("root", type=Path, help="folder with ir/ and vi/ (or vis/)")
     parser.add_argument("--ir", default="ir", help="folder of the infrared (CT, PET, SPECT) pictures (ir)")
     parser.add_argument("--vis", default="vi", help="folder of the visible (MRI) pictures (vi, or vis)")
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
     parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
     parser.add_argument("--against", type=Path, metavar="OTHER_ROOT", help="a set that must share no picture with ROOT")
     parser.add_argument("--no-shifts", action="store_true", help="leave out the misregistration estimate: much faster")
     parser.add_argument("--align", type=Path, metavar="OUT", help="write aligned copies into this new folder")
-    parser.add_argument("--model", choices=registration.MODELS, default="homography", help="the most that --align does")
+    parser.add_argument("--model", choices=alignment.MODELS, default="similarity", help="the most that --align does")
     parser.add_argument("--all", action="store_true", help=f"every line, not the first {SHOWN} of each kind")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 8), help="threads")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         return check(args)
@@ -60,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
 def check(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise ValueError(f"expected at least 1 worker, got {args.workers}")
-    folders = doctor.Folders.of(args.root, args.ir, args.vis)
-    against = doctor.Folders.of(args.against, args.ir, args.vis) if args.against else None
-    if against and [p.resolve() for p in against] == [p.resolve() for p in folders]:
+    folders = Folders.of(args.root, args.ir, args.vis, args.match)
+    against = Folders.of(args.against, args.ir, args.vis, args.match) if args.against else None
+    if against and against.ir.samefile(folders.ir) and against.vis.samefile(folders.vis):
         raise ValueError(f"--against {args.against} is ROOT itself: name the other set")
     if args.align:
         refuse_to_overwrite(args.align, args.root)
@@ -77,9 +83,8 @@ def check(args: argparse.Namespace) -> int:
             progress=bar.update,
         )
     print(report(found, args.all))
-    if args.align:
-        align(found.patients, folders, args)
-    return 1 if found.problems else 0
+    unsure = align(found.patients, folders, args) if args.align else 0
+    return 1 if found.problems or unsure else 0
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -125,46 +130,66 @@ def refuse_to_overwrite(out: Path, root: Path) -> None:
         raise ValueError(f"--align {out} is not empty: choose a new folder")
 
 
-def align(patients: list[Patient], folders: doctor.Folders, args: argparse.Namespace) -> None:
-    """Aligned copies of every readable pair, and alignment.csv with what was done to each."""
+def align(patients: list[Patient], folders: Folders, args: argparse.Namespace) -> int:
+    """Aligned copies of every readable pair, and alignment.csv with what was done to each; how many were not sure."""
     pairs = [p for p in patients if p.whole]
+    out = places(folders, args)
     rows = []
     pool = ThreadPoolExecutor(args.workers)
     try:
         with tqdm(total=len(pairs), unit="pair", desc="align", disable=None) as bar:
-            for line in pool.map(lambda p: align_one(p, folders, args), pairs):
+            for line in pool.map(lambda p: align_one(p, out, args.model), pairs):
                 rows.append(line)
                 bar.update()
     finally:
         pool.shutdown(cancel_futures=True)
-    with images.atomic_path(args.align / "alignment.csv") as path, path.open("w", newline="") as file:
+    with images.atomic_path(args.align / "alignment.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["name"])
         writer.writeheader()
         writer.writerows(rows)
+    unsure = [r for r in rows if r["model"] == "unsure"]
+    for r in unsure if args.all else unsure[:SHOWN]:
+        grounds = f"{r['agreeing_areas']} of {r['areas']} areas agree"
+        print(f"problem  align  {r['name']}  could not be aligned surely ({grounds}): left out")
     models = Counter(r["model"] for r in rows)
-    how = ", ".join(f"{models[m]} {m}" for m in ("none", *registration.MODELS) if models[m])
-    left_out = len(patients) - len(pairs)
-    print(f"{args.align}: {counted(len(rows), 'pair')} ({how})" + (f", {left_out} left out" if left_out else ""))
+    how = ", ".join(f"{models[m]} {m}" for m in ("none", *alignment.MODELS) if models[m]) or "none written"
+    left_out = len(patients) - len(rows) + len(unsure)
+    written = counted(len(rows) - len(unsure), "pair")
+    print(f"{args.align}: {written} ({how})" + (f", {left_out} left out" if left_out else ""))
+    return len(unsure)
 
 
-def align_one(patient: Patient, folders: doctor.Folders, args: argparse.Namespace) -> dict:
-    """Write one pair; the line of alignment.csv about it. What nothing helps is only brought to one size."""
+def places(folders: Folders, args: argparse.Namespace) -> dict[str, Path]:
+    """Where the copies go: into folders called like the originals', from where the two part (`infrared/train`)."""
+    paths = {"ir": folders.ir.resolve(), "vis": folders.vis.resolve()}
+    if paths["ir"] == paths["vis"]:
+        return {side: args.align / side for side in paths}
+    common = os.path.commonpath(paths.values())
+    return {side: args.align / path.relative_to(common) for side, path in paths.items()}
+
+
+def align_one(patient: Patient, out: dict[str, Path], model: alignment.Model) -> dict:
+    """Write one pair where its alignment is sure; the line of alignment.csv about it."""
     ir, vis = (images.read(patient.files[side]) for side in ("ir", "vis"))
-    found = registration.find_alignment(ir, vis, args.model)
-    if found.model != "none" or ir.shape[:2] != vis.shape[:2]:
-        ir, vis = registration.aligned(ir, vis, found.matrix)
-    for side, folder, picture in (("ir", folders.ir, ir), ("vis", folders.vis, vis)):
-        path = patient.files[side]
-        # JPEG would lose once more.
-        suffix = ".png" if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else path.suffix
-        images.write(args.align / folder.name / f"{patient.name}{suffix}", picture)
+    found = alignment.find_alignment(ir, vis, model)
+    if found.sure:
+        if found.model != "none" or ir.shape[:2] != vis.shape[:2]:
+            ir, vis = alignment.aligned(ir, vis, found.matrix)
+        for side, picture in (("ir", ir), ("vis", vis)):
+            path = patient.files[side]
+            # JPEG would lose once more.
+            suffix = path.suffix if path.suffix.lower() in LOSSLESS else ".png"
+            images.write(out[side] / f"{patient.name}{suffix}", picture)
     return {
         "name": patient.name,
-        "model": found.model,
+        "model": found.model if found.sure else "unsure",
         "agreement_before": f"{found.before:.4f}",
         "agreement_after": f"{found.after:.4f}",
-        "height": vis.shape[0],
-        "width": vis.shape[1],
+        "agreeing_areas": found.evidence.agreeing,
+        "areas": found.evidence.areas,
+        "expected_corner_error": f"{found.evidence.error:.2f}",
+        "height": vis.shape[0] if found.sure else "",
+        "width": vis.shape[1] if found.sure else "",
         "matrix_vis_to_ir": " ".join(f"{v:.8g}" for v in found.matrix.ravel()),
     }
 

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion import build, images, infer, weights
+from fusion import build, images, infer, pairing, weights
 from fusion.images import atomic_path
 from fusion.networks.base import Network
 from fusion.onnx_file import KEY, OnnxNetwork
 from fusion.registry import UnknownName
+from fusion.terminal import forgive_encodings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,10 +57,13 @@ class Exported(nn.Module):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     try:
         default = "cddfuse" if args.weights is None or str(args.weights) == weights.NONE else None
         args.model, file = weights.chosen(args.model or default, args.weights)
+        if args.model in build.NETWORKS and not build.NETWORKS[args.model].learned:
+            raise ValueError(f"{args.model} is a rule without weights, which has no ONNX form: fuse.py --model runs it")
         network = build.network(args.model, file)
         if file is None and network.learned and not isinstance(network, OnnxNetwork):
             print(f"note: {args.model} is exported untrained: its pictures mean nothing", file=sys.stderr)
@@ -149,7 +153,7 @@ def export(network: Network, name: str, path: Path, *, stretch: bool = False, st
 def checked_pictures(network: Network, exported: Network) -> float:
     """The share of pixels a gray level or more away over the sample pairs; ValueError where it is too large."""
     sample = ROOT / "test_img/sample"
-    away = [away_from(network, exported, p.ir, p.vis) for p in images.pair_folders(sample / "ir", sample / "vi").pairs]
+    away = [away_from(network, exported, p.ir, p.vis) for p in pairing.pair_folders(sample / "ir", sample / "vi").pairs]
     share = sum(away) / len(away)
     if share > 1 - WITHIN:
         raise ValueError(

@@ -23,6 +23,7 @@ from export_onnx import export
 
 from fusion import __version__, build, web
 from fusion.registry import UnknownName
+from fusion.terminal import forgive_encodings
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME_VERSION = "1.30.0"  # of onnxruntime-web; another one may name its files otherwise
@@ -30,6 +31,7 @@ SAMPLES = ("02_street_night", "04_harbour_dusk")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("web"), help="default: %(default)s")
     parser.add_argument("--weights", type=Path, default=ROOT / "models/swift_msrs.safetensors", help="of swift")

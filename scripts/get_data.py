@@ -28,6 +28,7 @@ import yaml
 from fusion import places
 from fusion.data.download import DownloadError, disk, download
 from fusion.images import SUFFIXES, atomic_path
+from fusion.terminal import forgive_encodings
 
 ROOT = places.home()
 
@@ -45,6 +46,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         sources = yaml.safe_load(args.sources.read_text(encoding="utf-8"))

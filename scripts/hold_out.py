@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from fusion.data.folder import find_pairs
 from fusion.images import Pair
+from fusion.terminal import forgive_encodings
 
 SLICE = 3  # digits of a medical name that count the slice
 
@@ -108,6 +109,7 @@ def divide(args: argparse.Namespace) -> dict[str, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         counts = divide(args)

@@ -19,20 +19,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 
 from tqdm import tqdm
 
-from fusion.data import patches
-from fusion.data.folder import find_pairs
+from fusion.data import doctor, patches
+from fusion.pairing import find_pairs
 from fusion.reading import once
+from fusion.terminal import forgive_encodings
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path, help="folder with ir/ and vi/ (or vis/)")
+    parser.add_argument("--ir", default="ir", help="folder of the infrared pictures in ROOT (ir)")
+    parser.add_argument("--vis", default="vi", help="folder of the visible pictures in ROOT (vi, or vis)")
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the h5 file to write")
     parser.add_argument("--size", type=int, default=128, help="side of a patch in pixels (128)")
     parser.add_argument("--stride", type=int, default=200, help="pixels from patch to patch (200)")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 8), help="threads that read and cut")
     parser.add_argument("--layout", choices=("stacked", "authors"), default="stacked", help="layout of the file")
     parser.add_argument("--drop-black", action="store_true", help="drop black patches, which the authors keep")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pairs is an error")
     parser.add_argument(
         "--range", default="auto", metavar="IR[,VIS]", help="what becomes black and white, as in scripts/fuse.py (auto)"
     )
@@ -42,7 +47,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def make(args: argparse.Namespace) -> None:
     options = patches.Options(args.size, args.stride, args.drop_black, args.layout, args.range)
-    found = find_pairs(args.root)
+    found = find_pairs(args.root, args.ir, args.vis, args.match)
+    for line in found.examples():
+        print(line, file=sys.stderr)
     for line in found.report():
         print(f"left out: {line}", file=sys.stderr)
     if args.out.exists() and not args.force:
@@ -52,6 +59,10 @@ def make(args: argparse.Namespace) -> None:
             return
         if stored is None:
             raise ValueError(f"{args.out} exists and is no whole file of make_patches: --force replaces it")
+    lines = doctor.quick_check(found.pairs, without=["unreadable", "size", *["range"] * (args.range != "auto")])
+    doctor.refuse(lines, args.strict)
+    for line in lines:
+        print(line, file=sys.stderr)
     start = time.perf_counter()
     with tqdm(total=len(found.pairs), unit="pair", disable=None) as bar:
         done = patches.write_patches(found.pairs, args.out, options, workers=args.workers, progress=bar.update)
@@ -66,6 +77,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     warnings.showwarning = once(lambda text: tqdm.write(f"note: {text}", file=sys.stderr))
     try:

@@ -17,19 +17,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 from tqdm import tqdm
 
 from fusion import images
-from fusion.data.folder import find_pairs
 from fusion.data.saliency import saliency_mask
+from fusion.pairing import find_pairs
+from fusion.terminal import forgive_encodings
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path, help="folder with ir/ and vi/ (or vis/)")
+    parser.add_argument("--ir", default="ir", help="folder of the infrared pictures in ROOT (ir)")
+    parser.add_argument("--vis", default="vi", help="folder of the visible pictures in ROOT (vi, or vis)")
+    parser.add_argument("--match", metavar="IR*=VIS*", help="how the names of partners differ, * being what they share")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the masks")
     return parser.parse_args(argv)
 
 
 def make(args: argparse.Namespace) -> None:
-    found = find_pairs(args.root)
+    found = find_pairs(args.root, args.ir, args.vis, args.match)
+    for line in found.examples():
+        print(line, file=sys.stderr)
     for line in found.report():
         print(f"left out: {line}", file=sys.stderr)
     of_ir, of_vis = images.ranges_of(found.pairs)
@@ -43,6 +49,7 @@ def make(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     try:
         make(args)

@@ -22,6 +22,8 @@ import fusion
 from fusion import images, infer, metrics
 from fusion.data.folder import find_pairs
 from fusion.data.sampler import Tone
+from fusion.pairing import Pair
+from fusion.terminal import forgive_encodings
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Of a plane (H, W) in [0, 1]; what leaves the range is clipped afterwards."""
@@ -62,7 +64,7 @@ def levels(plane: np.ndarray) -> np.ndarray:
     return np.round(np.clip(plane, 0, 1) * 255).astype(np.uint8)
 
 
-def scores(form, pairs: list[images.Pair], way: str, names: list[str]) -> list[float]:
+def scores(form, pairs: list[Pair], way: str, names: list[str]) -> list[float]:
     """Means over `pairs` changed in one way."""
     values = []
     for number, pair in enumerate(pairs):
@@ -86,6 +88,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     args = arguments(argv)
     names = args.metrics.split(",")
     try:

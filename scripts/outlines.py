@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a chec
 import cv2
 import numpy as np
 
-from fusion import images
+from fusion import images, pairing
+from fusion.terminal import forgive_encodings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ir", type=Path, required=True, help="folder of infrared pictures")
     parser.add_argument("--vis", type=Path, required=True, help="folder of visible pictures")
@@ -46,7 +48,7 @@ def shares(ir: Path, vis: Path, fused: Path) -> dict[str, float]:
     """Percent by picture name. Raises ValueError where a fused picture is missing or of another size."""
     results = {}
     of_fused = {path.stem: path for path in sorted(fused.iterdir()) if images.is_picture(path)}
-    pairs = images.pair_folders(ir, vis).pairs
+    pairs = pairing.pair_folders(ir, vis).pairs
     of_ir, of_vis = images.ranges_of(pairs)
     for pair in pairs:
         if pair.name not in of_fused:

@@ -5,9 +5,10 @@
     python scripts/score.py ... --published                   our means beside the rows that CDDFuse prints
     python scripts/score.py --explain                         the tables of docs/metrics.md
 
-Files belong together by their stems. Files in the fused folder that belong to no pair are listed and change nothing. A
-result that is missing or cannot be scored is an error: no means are printed then, unless --partial asks for those of
-the rest. Exit status: 0, 1 where results are missing, 2 where nothing could start, 130 after Ctrl-C.
+Files belong together by their names, results also by one start or end around all (`*_fused`); --match takes a pattern.
+Files in the fused folder that belong to no pair are listed and change nothing. A result that is missing or cannot be
+scored is an error: no means are printed then, unless --partial asks for those of the rest.
+Exit status: 0, 1 where results are missing, 2 where nothing could start, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 from tqdm import tqdm  # noqa: E402
 
 from fusion import images  # noqa: E402
+from fusion.data import doctor  # noqa: E402
 from fusion.memory import keep_freed_memory  # noqa: E402
 from fusion.metrics import ALL, LEFT_OUT, profiles, select  # noqa: E402
+from fusion.metrics.published import PAIRS, ROWS, difference, rows_for  # noqa: E402
 from fusion.metrics.published import PROFILE as PUBLISHED_PROFILE  # noqa: E402
-from fusion.metrics.published import ROWS, difference, rows_for  # noqa: E402
 from fusion.metrics.scoring import Found, Scored, find, score_all  # noqa: E402
 from fusion.metrics.significance import describe  # noqa: E402
+from fusion.pairing import Pair  # noqa: E402
 from fusion.reading import once  # noqa: E402
 from fusion.registry import METRICS, UnknownName, did_you_mean  # noqa: E402
+from fusion.terminal import forgive_encodings  # noqa: E402
 
 ARROWS = {True: "↑", False: "↓", None: ""}
 ALIASES = {"viff": "VIF", "vifp": "VIF", "entropy": "EN"}
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
     warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
@@ -50,10 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         keys = wanted(args)
         published = published_rows(args) if args.published is not None else {}
-        found = find(args.fused, args.ir, args.vis, args.range)
+        found = find(args.fused, args.ir, args.vis, args.range, args.names)
+        looked = quick_look(args, found)
+        doctor.refuse(looked, args.strict)
     except (ValueError, UnknownName, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    for line in [*found.examples, *looked, *other_pictures(args, found, published)]:
+        print(f"note: {line}", file=sys.stderr)
     try:
         results = list(tqdm(score_all(found.triples, keys, args.workers), total=len(found.triples), disable=None))
     except KeyboardInterrupt:
@@ -69,7 +78,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fused", type=Path, metavar="DIR", help="fused pictures, named like their sources")
     parser.add_argument("--profile", default="cddfuse", help="convention, or `all` side by side (default: %(default)s)")
     parser.add_argument("--metrics", "--metric", metavar="A,B", help="these only (default: all of the profile)")
-    parser.add_argument("--match", metavar="VALUE", help="which convention of --metric gives this mean?")
+    parser.add_argument(
+        "--match",
+        action="append",
+        default=[],
+        metavar="VALUE|PATTERN",
+        help="number: which convention of --metric gives this mean? IR*=VIS*, IR*=VIS*=*_fused: how the names differ",
+    )
+    parser.add_argument("--task", choices=("infrared-visible", "medical"), default="infrared-visible")
+    parser.add_argument("--strict", action="store_true", help="what looks wrong with the pictures is an error")
     parser.add_argument(
         "--published", nargs="?", const="", metavar="ROW", help="compare with a published row (default: the folder's)"
     )
@@ -86,10 +103,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if not args.explain and None in (args.ir, args.vis, args.fused):
         parser.error("--ir, --vis and --fused are needed")
+    args.names = next((text for text in args.match if "*" in text), None)
+    args.match = next((text for text in args.match if "*" not in text), None)
     if args.match is not None and (not args.metrics or "," in args.metrics):
         parser.error("--match needs one --metric")
     if args.match is not None and not _is_number(args.match):
-        parser.error(f"--match: '{args.match}' is no number")
+        parser.error(f"--match: '{args.match}' is no number, and no pattern of names (IR*=VIS*)")
     if args.workers < 1:
         parser.error("--workers must be 1 or more")
     return args
@@ -137,6 +156,30 @@ def published_rows(args: argparse.Namespace) -> dict[str, dict[str, str]]:
     if not rows:
         raise ValueError(f"--published: no row called '{name}'; there are: {', '.join(ROWS)} (--published ROW)")
     return rows
+
+
+# --- before it starts -------------------------------------------------------------------------------------------------
+
+
+def quick_look(args: argparse.Namespace, found: Found) -> list[str]:
+    """What looks wrong with the sources and the results, a line each."""
+    pairs = [Pair(t.name, t.ir, t.vis) for t in found.triples]
+    results = {t.name: t.fused for t in found.triples}
+    return [
+        *doctor.quick_check(pairs, task=args.task, without=["range"] * (args.range != "auto")),
+        *doctor.check_results(results),
+    ]
+
+
+def other_pictures(args: argparse.Namespace, found: Found, published: dict) -> list[str]:
+    """Where a published row is of more, or of fewer, pictures than are here."""
+    sets = {name.partition(" (")[0] for name in published}
+    have = len(found.triples) + len(found.missing)
+    return [
+        f"the published row is of {PAIRS[name]} pictures, {have} are here: the two are not comparable"
+        for name in sorted(sets)
+        if PAIRS.get(name, have) != have
+    ]
 
 
 # --- what to print ----------------------------------------------------------------------------------------------------
@@ -268,5 +311,4 @@ def side_by_side(name: str, published: dict[str, str], means: dict) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # arrows, on a terminal that has none
     sys.exit(main())

@@ -151,7 +151,11 @@ def test_a_python_tag_is_not_run(load, tmp_path):
         ("weights:", "wieghts:", "models[1]: unknown key 'wieghts'. Did you mean 'weights'?"),
         ("{name: average}", "{name: average, lable: x}", "models[0]: unknown key 'lable'. Did you mean 'label'?"),
         ("task:", "taks:", "datasets[1]: unknown key 'taks'. Did you mean 'task'?"),
-        ("root: a}", "root: a, zzz: 1}", "datasets[0]: unknown key 'zzz'. Known: ir, name, range, root, task, vis."),
+        (
+            "root: a}",
+            "root: a, zzz: 1}",
+            "datasets[0]: unknown key 'zzz'. Known: ir, match, name, range, root, task, vis.",
+        ),
         ("out: results/x\n", "", "the key 'out' is missing"),
         ("name: A, ", "", "datasets[0]: the key 'name' is missing"),
         (

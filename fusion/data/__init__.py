@@ -1,27 +1,4 @@
-"""Data: patch files, folders of pairs, saliency masks, which samples make a batch; the pair doctor; downloads."""
+"""Data: patch files, folders of pairs, saliency masks, which samples make a batch; the pair doctor; downloads.
 
-from fusion.data import (
-    diagnoses,
-    doctor,
-    download,
-    folder,
-    patch_data,
-    patches,
-    picture_facts,
-    registration,
-    saliency,
-    sampler,
-)
-
-__all__ = [
-    "diagnoses",
-    "doctor",
-    "download",
-    "folder",
-    "patch_data",
-    "patches",
-    "picture_facts",
-    "registration",
-    "saliency",
-    "sampler",
-]
+Nothing is imported here: the doctor serves programs that do without PyTorch, which the data sets load.
+"""

@@ -14,8 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
 
+from fusion.data.partners import Sketch, judge
 from fusion.data.picture_facts import ALIKE, BRIGHT, COPY, DIM, Facts, candidates, similarity
 from fusion.data.registration import Shift
+from fusion.reading.ranges import FRACTION
 
 Task = Literal["infrared-visible", "medical"]
 SIDES = ("ir", "vis")
@@ -45,6 +47,7 @@ class Patient:
     facts: dict[str, Facts] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     shift: Shift | None = None
+    sketch: Sketch | None = None
 
     @property
     def whole(self) -> bool:
@@ -79,6 +82,10 @@ def sizes(patients: Sequence[Patient]) -> list[Finding]:
 
 
 def size_text(ir: tuple[int, int], vis: tuple[int, int]) -> str:
+    apart = abs(ir[1] * vis[0] / (ir[0] * vis[1]) - 1)
+    if apart > 0.02:
+        sizes = f"ir is {ir[0]}x{ir[1]} but vis is {vis[0]}x{vis[1]}, another shape"
+        return f"{sizes}: resizing would squeeze it; bring them to one view first (--align)"
     return f"ir is {ir[0]}x{ir[1]} but vis is {vis[0]}x{vis[1]}: bring the pair to one size (--align, fuse.py --resize)"
 
 
@@ -90,22 +97,90 @@ BLANK_TEXT = {
 
 
 def blanks(patients: Sequence[Patient]) -> list[Finding]:
-    """Pictures that show nothing, and those that come near it."""
+    """Pictures that show nothing, those that come near it, and white borders."""
     findings = []
     for patient in patients:
         for side, f in patient.facts.items():
-            if f.blank:
+            if f.border:
+                text = f"{side} has a white border of {f.border} pixels: cut it off both pictures"
+                findings.append(Finding("problem", "border", patient.name, text))
+            if f.bits > 8 and 0 < f.used < FRACTION:
+                findings.append(Finding("problem", "range", patient.name, f"{side} {_range_text(f)}"))
+            elif f.blank:
                 text = f"{side} {BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)}"
                 findings.append(Finding("problem", f.blank, patient.name, text))
-            elif f.high < DIM and f.bits > 8:
-                text = f"{side} uses {f.high / 255:.1%} of its {f.bits} bits and will look black: stretch it first"
-                findings.append(Finding("problem", "dim", patient.name, text))
             elif f.high < DIM:
                 findings.append(Finding("note", "dim", patient.name, f"{side} has no level above {f.high} of 255"))
+            elif f.high - f.low < DIM:
+                text = f"{side} uses the levels {f.low} to {f.high} of 255 alone: it is nearly flat"
+                findings.append(Finding("note", "dim", patient.name, text))
             elif f.full >= BRIGHT:
                 text = f"{side}: {f.full:.0%} of the pixels are at the upper end"
                 findings.append(Finding("note", "bright", patient.name, text))
     return findings
+
+
+def _range_text(f: Facts) -> str:
+    low, high = f.range
+    return (
+        f"uses {f.used:.1%} of its {f.bits} bits ({low} to {high}), as raw counts do: --range LOW..HIGH says what is "
+        "black and white (auto: lowest to highest)"
+    )
+
+
+def results(patients: Sequence[Patient]) -> list[Finding]:
+    """Fused pictures that cannot be what a method made: `facts["fused"]` of each."""
+    findings = []
+    for patient in patients:
+        f = patient.facts["fused"]
+        if f.range[1] == 0:
+            text = "is black"
+        elif f.range[1] <= 1:
+            text = "holds 0 and 1 alone: floats of 0..1 saved as whole numbers; multiply by 255 first"
+        elif f.bits > 8 and f.used < FRACTION:
+            text = f"uses {f.used:.1%} of its {f.bits} bits: save it as 8 bits, or stretched to 16"
+        elif f.blank in ("black", "constant"):
+            text = BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)
+        else:
+            continue
+        findings.append(Finding("problem", "result", patient.name, f"the result {text}"))
+    return findings
+
+
+def partners(patients: Sequence[Patient], *, search: bool = True) -> list[Finding]:
+    """Pairs whose halves show two scenes, or two views of one. search: look for the right partners, too."""
+    sketches = {p.name: p.sketch for p in patients if p.sketch}
+    found = judge(sketches, search=search)
+    if found.shares:
+        share = median(found.shares.values())
+        narrow, wide = ("ir", "vis") if share < 1 else ("vis", "ir")
+        part = f"{narrow} shows about the middle {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
+        name = "" if found.whole else next(iter(found.shares))
+        return [Finding("problem", "view", name, f"{part}: another field of view; --align brings the pairs together")]
+    findings = [
+        Finding("problem", "partners", name, f"ir shows the scene of the visible picture {other}: wrong partners")
+        for name, other in found.partners.items()
+    ]
+    if found.whole:
+        text = f"ir and vis share no edges in {len(found.strange)} of {len(sketches)} pairs"
+        remedy = "wrong partners (names in another order?), another field of view, or far apart"
+        findings.insert(0, Finding("problem", "partners", "", f"{text}: {remedy}; look at a few side by side"))
+    return findings
+
+
+FALSE_COLOURS = "ir is in false colours, whose luminance is no heat: export it in gray (white hot)"
+FUNCTIONAL = "ir is coloured on black, as PET and SPECT are, and vis is gray: --task medical keeps the colour"
+
+
+def on_black(patient: Patient) -> bool:
+    return all(f.dark_frame for f in patient.facts.values())
+
+
+def _together(check: str, names: Sequence[str], pairs: int, text: str) -> Finding:
+    """One finding of what most pairs share, or of one of them."""
+    if len(names) == 1:
+        return Finding("problem", check, names[0], text)
+    return Finding("problem", check, "", f"{text} ({len(names)} of {pairs} pairs: {few(names)})")
 
 
 def colours(patients: Sequence[Patient], task: Task) -> list[Finding]:
@@ -121,11 +196,21 @@ def colours(patients: Sequence[Patient], task: Task) -> list[Finding]:
             text = "vis is coloured and ir is not: PET and SPECT belong in --ir, MRI in --vis"
             return [Finding("problem", "swapped", "", text)]
         return []
-    if len(ir - vis) >= len(pairs) / 2 and len(vis) < len(pairs) / 10:
+    tables = {p.name for p in pairs if p.name in ir and p.facts["ir"].palette and not on_black(p)}
+    medical = {p.name for p in pairs if p.name in ir - vis and on_black(p)}
+    if len(medical) > len(ir - vis) / 2:
+        medical = ir - vis
+    ir -= tables | medical
+    findings = [_together("colour", sorted(tables), len(pairs), FALSE_COLOURS)] if tables else []
+    if medical:
+        findings.append(_together("medical", sorted(medical), len(pairs), FUNCTIONAL))
+    if len(pairs) > 1 and len(ir - vis) >= len(pairs) / 2 and len(vis) < len(pairs) / 10:
         text = f"ir is coloured in {len(ir)} of {len(pairs)} pairs and vis is not: the folders look swapped"
-        return [Finding("problem", "swapped", "", f"{text} (medical pairs: --task medical)")]
-    findings = [
-        Finding("problem", "swapped", name, "ir is coloured and vis is gray: the two files look swapped")
+        return [*findings, Finding("problem", "swapped", "", f"{text}; give the infrared one first")]
+    findings += [
+        Finding(
+            "problem", "swapped", name, "ir is coloured and vis is gray: the two files look swapped; ir comes first"
+        )
         for name in sorted(ir - vis)
     ]
     findings += [
@@ -186,7 +271,8 @@ def _copies(close: Iterator, other: str, task: Task, check: str = "duplicate") -
     findings, neighbours, halves = [], [], []
     for a, b, likeness in close:
         there = other.format(other=b.name)
-        if max(likeness.values()) < COPY:
+        # Neighbouring slices of a functional picture are nearly the same: both halves must be.
+        if (min if task == "medical" else max)(likeness.values()) < COPY:
             if len(likeness) == 2:
                 neighbours.append(f"{a.name} = {b.name}")
         elif len(likeness) == 2 or not (a.whole and b.whole):

@@ -1,23 +1,31 @@
 """The pair doctor: what is wrong with two folders of pairs, found before it spoils a training or a table.
 
 `examine` reads every file once and hands what it measured to the checks of `diagnoses.py`; `quick_check` is the part
-of it that a program can afford at its start. Nothing here writes.
+of it that a program can afford at its start, and `check_results` that for fused pictures. Nothing here writes.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from fusion import images
 from fusion.data import diagnoses
-from fusion.data.diagnoses import SIDES, Finding, Patient, Task, few
-from fusion.data.picture_facts import facts, file_size
+from fusion.data.diagnoses import Finding, Patient, Task, few
+from fusion.data.partners import LEAST, Sketch
+from fusion.data.picture_facts import Facts, facts, file_size
 from fusion.data.registration import estimate_shift
+from fusion.names import natural
+from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, pair_names, pictures, twice
 from fusion.reading import Note
+from fusion.reading.ranges import FRACTION
 
 
 class Examination(NamedTuple):
@@ -29,24 +37,6 @@ class Examination(NamedTuple):
     @property
     def problems(self) -> list[Finding]:
         return [f for f in self.findings if f.level == "problem"]
-
-
-class Folders(NamedTuple):
-    """The two folders of a set."""
-
-    ir: Path
-    vis: Path
-
-    @classmethod
-    def of(cls, root: str | Path, ir: str = "ir", vis: str = "vi") -> Folders:
-        """`vis/` stands in where `vi/` is missing. Raises ValueError where a folder is missing."""
-        root = Path(root)
-        if vis == "vi" and not (root / "vi").is_dir() and (root / "vis").is_dir():
-            vis = "vis"
-        for folder in (root, root / ir, root / vis):
-            if not folder.is_dir():
-                raise ValueError(f"{folder} is not a folder: expected {root} to hold {ir}/ and {vis}/ (--ir, --vis)")
-        return cls(root / ir, root / vis)
 
 
 def examine(
@@ -65,14 +55,14 @@ def examine(
     """
     patients, findings = admit(folders)
     others = admit(against)[0] if against else []
-    _measure(patients, shifts, workers, progress)
+    _measure(patients, shifts, workers, progress, shifts and task == "infrared-visible")
     _measure(others, False, workers, progress)
     findings += diagnoses.unreadable(patients) + diagnoses.sizes(patients)
     findings += _of_pictures(patients, task)
     if against:
-        findings += diagnoses.leaks(patients, others, str(against.ir.parent), task)
+        findings += diagnoses.leaks(patients, others, _where(against), task)
     if shifts:
-        findings += diagnoses.misregistrations(patients)
+        findings += diagnoses.partners(patients) + diagnoses.misregistrations(patients)
     findings += diagnoses.oddities(patients)
     findings.sort(key=lambda finding: finding.level != "problem")  # stable: the checks keep their order
     return Examination([p for p in patients if len(p.files) == 2], findings)
@@ -80,6 +70,10 @@ def examine(
 
 def _of_pictures(patients: Sequence[Patient], task: Task) -> list[Finding]:
     return diagnoses.colours(patients, task) + diagnoses.blanks(patients) + diagnoses.duplicates(patients, task)
+
+
+def _where(folders: Folders) -> str:
+    return str(folders.ir if folders.one else folders.ir.parent)
 
 
 def count(folders: Folders) -> int:
@@ -92,51 +86,64 @@ def count(folders: Folders) -> int:
 
 def admit(folders: Folders) -> tuple[list[Patient], list[Finding]]:
     """Everything in the two folders, paired by name, and what is wrong with the names."""
-    listed, findings = {}, []
-    for side, folder in zip(SIDES, folders, strict=True):
-        listed[side], found = _listing(folder)
+    listed, findings = [], []
+    for folder in [folders.ir] if folders.one else [folders.ir, folders.vis]:
+        files, found = _listing(folder)
+        listed.append(files)
         findings += found
-    patients = []
-    for name in sorted(listed["ir"].keys() | listed["vis"].keys()):
-        files = {side: listed[side][name] for side in SIDES if name in listed[side]}
-        patients.append(Patient(name, files))
-        if len(files) == 1:
-            (side, path), other = *files.items(), folders.vis if "ir" in files else folders.ir
-            findings.append(Finding("problem", "names", name, f"{side} {path.name} has no partner in {other}"))
-    if not listed["ir"].keys() & listed["vis"].keys():
-        findings.insert(0, Finding("problem", "names", "", "no two names agree: partners carry the same stem"))
-    return patients, findings
+    if folders.ir.samefile(folders.vis) and not folders.match:
+        raise ValueError(f"{folders.ir} is given as infrared and as visible: name two folders (--ir, --vis)")
+    try:
+        names = (folders.ir, folders.vis)
+        found = pair_names(listed[0], listed[-1], match=folders.match, what=names, same=folders.one)
+    except ValueError as error:
+        findings.insert(0, Finding("problem", "names", "", " ".join(str(error).split())))
+        found = Pairing([], list(listed[0].values()), list(listed[-1].values()))
+    findings += [Finding("note", "names", "", line) for line in found.examples()]
+    patients = [Patient(p.name, {"ir": p.ir, "vis": p.vis}) for p in found.pairs]
+    for side, alone, folder in (("ir", found.only_ir, folders.vis), ("vis", found.only_vis, folders.ir)):
+        for path in alone:
+            name = name_of(path, folders.ir if side == "ir" else folders.vis)
+            patients.append(Patient(name, {side: path}))
+            findings.append(Finding("problem", "names", name, f"{side} {path.name} has no partner in {folder}"))
+    return sorted(patients, key=lambda p: natural(p.name)), findings
 
 
 def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
     files: dict[str, Path] = {}
-    findings, strangers = [], []
-    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-        if path.is_dir() or not images.is_picture(path):
-            strangers.append(path.name)
-        elif path.stem in files:
-            text = f"{folder} holds {files[path.stem].name} and {path.name}: one picture a name, please"
-            findings.append(Finding("problem", "names", path.stem, text))
+    findings = []
+    for path in pictures(folder):
+        name = name_of(path, folder)
+        if name in files:
+            findings.append(Finding("problem", "names", name, twice(folder, files[name], path)))
         else:
-            files[path.stem] = path
+            files[name] = path
     if not files:
         raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
+    beside = (p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and not is_picture(p))
+    within = {path.relative_to(folder).parts[0] for path in files.values()}
+    strangers = [p.name for p in beside if p.name not in within]
     if strangers:
         findings.append(Finding("note", "names", "", f"{folder} also holds {few(strangers)}: no pictures, not read"))
     return files, findings
 
 
-def _measure(patients: Sequence[Patient], shifts: bool, workers: int, progress: Callable | None) -> None:
+def _measure(
+    patients: Sequence[Patient], shifts: bool, workers: int, progress: Callable | None, sketches: bool = False
+) -> None:
     def measure(patient: Patient) -> None:
         pictures = {}
         for side, path in patient.files.items():
             try:
-                pictures[side] = images.read(path)
-                patient.facts[side] = facts(pictures[side])
+                pictures[side], patient.facts[side] = _looked_at(path)
             except (ValueError, OSError) as error:
                 patient.errors[side] = " ".join(str(error).split())
-        if shifts and patient.same_size and not any(f.blank for f in patient.facts.values()):
+        if not patient.whole or any(f.blank for f in patient.facts.values()):
+            return
+        if shifts and patient.same_size:
             patient.shift = estimate_shift(pictures["ir"], pictures["vis"])
+        if sketches and _comparable(*patient.facts.values()):
+            patient.sketch = Sketch.of(pictures["ir"], pictures["vis"])
 
     pool = ThreadPoolExecutor(workers)
     try:
@@ -149,36 +156,104 @@ def _measure(patients: Sequence[Patient], shifts: bool, workers: int, progress: 
         pool.shutdown(cancel_futures=True)  # after Ctrl-C only what is under way is finished
 
 
+def _looked_at(path: Path) -> tuple[np.ndarray, Facts]:
+    """A picture as programs fuse it, and its facts; of raw counts, `range` is that of the counts."""
+    image = images.read(path)
+    found = facts(image)
+    if found.bits > 8 and 0 < found.used < FRACTION:
+        image = images.read(path, "auto")
+        found = dataclasses.replace(facts(image), range=found.range)
+    return image, found
+
+
+def _comparable(a: Facts, b: Facts) -> bool:
+    medical = a.dark_frame and b.dark_frame
+    return not medical and min(a.h, a.w, b.h, b.w) >= LEAST and abs(a.w * b.h / (a.h * b.w) - 1) < 0.1
+
+
 # --- at the start of a run ------------------------------------------------------------------------------------------
 
+MOST_LOOKED_AT = 6  # pairs
+BUDGET = 4e6  # pixels of both pictures: half a second or less of reading and measuring
+SHOWN = 6  # lines
 
-def quick_check(pairs: Sequence[images.Pair], task: Task = "infrared-visible", samples: int = 4) -> list[str]:
+
+def quick_check(
+    pairs: Sequence[Pair],
+    task: Task = "infrared-visible",
+    *,
+    without: Collection[str] = (),
+    samples: int = MOST_LOOKED_AT,
+) -> list[str]:
     """What a program can say of its pairs at once: every size from the file's header, a few pairs looked at.
 
-    Returns lines for a person, none where nothing was found; reads `samples` pairs whole, spread over the set.
+    Returns lines for a person, one a kind of finding, none where nothing was found; reads `samples` pairs whole, spread
+    over the set, fewer of large pictures. without: kinds of findings that the caller settles itself (`size`).
     Never raises for a bad file: whoever reads it next will.
     """
-    findings = []
+    findings, pixels = _of_headers(pairs)
+    chosen = _spread(len(pairs), min(samples, max(2, int(BUDGET // max(1, 2 * pixels)))))
+    patients = [Patient(pairs[i].name, {"ir": pairs[i].ir, "vis": pairs[i].vis}) for i in chosen]
+    _measure(patients, False, 1, None, task == "infrared-visible")
+    named = {(f.check, f.pair) for f in findings}
+    looked = diagnoses.unreadable(patients) + _of_pictures(patients, task) + diagnoses.partners(patients, search=False)
+    findings += [f for f in looked if f.level == "problem" and (f.check, f.pair) not in named]
+    findings = [f for f in findings if f.check not in without]
+    return [*_lines(findings, len(patients)), *(_hint(pairs[0], task) if findings else [])]
+
+
+def check_results(files: Mapping[str, Path], samples: int = 16) -> list[str]:
+    """The same of fused pictures, {name: file}: black, constant, or of 0 and 1 alone. Never raises for a bad file."""
+    names = [list(files)[i] for i in _spread(len(files), samples)]
+    patients = [Patient(name, {"fused": files[name]}) for name in names]
+    _measure(patients, False, 1, None)
+    return _lines(diagnoses.results([p for p in patients if p.facts]), len(patients))
+
+
+def refuse(lines: Sequence[str], strict: bool) -> None:
+    """Raise ValueError where `strict` and one of the lines is a problem."""
+    problems = [line.removeprefix("problem: ") for line in lines if line.startswith("problem: ")]
+    if strict and problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ValueError(f"--strict: {problems[0]}{more}; nothing was done")
+
+
+def _of_headers(pairs: Sequence[Pair]) -> tuple[list[Finding], int]:
+    """Findings about sizes, and the pixels of the largest picture."""
+    findings, pixels = [], 0
     for pair in pairs:
         try:
             ir, vis = file_size(pair.ir), file_size(pair.vis)
         except (ValueError, OSError) as error:
             findings.append(Finding("problem", "unreadable", pair.name, " ".join(str(error).split())))
             continue
+        pixels = max(pixels, ir[0] * ir[1], vis[0] * vis[1])
         if ir != vis:
             findings.append(Finding("problem", "size", pair.name, diagnoses.size_text(ir, vis)))
-    chosen = {round(i * (len(pairs) - 1) / max(1, samples - 1)) for i in range(samples)} if pairs else set()
-    patients = [Patient(pairs[i].name, {"ir": pairs[i].ir, "vis": pairs[i].vis}) for i in sorted(chosen)]
-    _measure(patients, False, 1, None)
-    named = {(f.check, f.pair) for f in findings}
-    looked = diagnoses.unreadable(patients) + _of_pictures(patients, task)
-    findings += [f for f in looked if f.level == "problem" and (f.check, f.pair) not in named]
-    lines = [str(finding) for finding in findings[:5]]
-    if len(findings) > 5:
-        lines.append(f"problem: and {len(findings) - 5} more")
-    if lines:
-        ir, vis = Path(pairs[0].ir).parent, Path(pairs[0].vis).parent
-        if ir.parent == vis.parent:
-            command = f"python scripts/check_pairs.py {ir.parent} --ir {ir.name} --vis {vis.name} --task {task}"
-            lines.append(f"hint: {command} looks at every pair")
-    return lines
+    return findings, pixels
+
+
+def _spread(number: int, samples: int) -> list[int]:
+    """Indices, at most `samples`, spread evenly."""
+    return sorted({round(i * (number - 1) / max(1, samples - 1)) for i in range(samples)}) if number else []
+
+
+def _lines(findings: Sequence[Finding], looked: int) -> list[str]:
+    """A line for each kind of finding, the first of the kind standing for all."""
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        side = finding.text.split()[0].rstrip(":")
+        kinds.setdefault((finding.check, side if side in ("ir", "vis") else ""), []).append(finding)
+    lines = [
+        f"{found[0]}" + (f" (and {len(found) - 1} more like it)" if len(found) > 1 else "") for found in kinds.values()
+    ]
+    return lines[:SHOWN] + ([f"problem: and {len(lines) - SHOWN} other kinds"] if len(lines) > SHOWN else [])
+
+
+def _hint(pair: Pair, task: Task) -> list[str]:
+    """How to look at all pairs, where one command can."""
+    ir, vis = pair.ir.parent, pair.vis.parent
+    if ir.parent != vis.parent or ir == vis or len(Path(pair.name).parts) > 1:
+        return []
+    options = f" --ir {shlex.quote(ir.name)} --vis {shlex.quote(vis.name)} --task {task}"
+    return [f"hint: python scripts/check_pairs.py {shlex.quote(str(ir.parent))}{options} looks at every pair"]

@@ -16,21 +16,34 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from fusion import images
+from fusion import images, pairing
 from fusion.data.doctor import quick_check
+from fusion.data.picture_facts import file_size
 from fusion.data.saliency import levels, saliency_table, visible_share
 from fusion.data.sampler import Key, View, tone, view
+from fusion.pairing import find_pairs
 from fusion.registry import DATASETS
 
 
-def find_pairs(root: str | Path, ir: str = "ir", vis: str = "vi") -> images.Pairing:
-    """The pairs in two folders of `root`; `vis/` stands in where `vi/` is missing. Raises ValueError without them."""
-    root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root} is not a folder: expected one that holds {ir}/ and {vis}/")
-    if vis == "vi" and not (root / "vi").is_dir() and (root / "vis").is_dir():
-        vis = "vis"
-    return images.pair_folders(root / ir, root / vis)
+def _refuse_useless(pairs: Sequence[pairing.Pair], size: int | None) -> None:
+    """Raise ValueError for pairs that training would stop at hours later: of two sizes, or smaller than the crop."""
+    bad = []
+    for pair in pairs:
+        try:
+            ir, vis = file_size(pair.ir), file_size(pair.vis)
+        except (ValueError, OSError) as error:
+            bad.append(" ".join(str(error).split()))
+            continue
+        if ir != vis:
+            bad.append(f"{pair.ir} is {ir[0]}x{ir[1]} but {pair.vis} is {vis[0]}x{vis[1]}")
+        elif size is not None and size > min(ir):
+            bad.append(f"{pair.ir} is {ir[0]}x{ir[1]}, smaller than the crop of {size}x{size}")
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise ValueError(
+            f"{len(bad)} of {len(pairs)} pairs cannot be trained on: {bad[0]}{more}; bring pairs to one size, lower "
+            "size, or leave them out (scripts/check_pairs.py lists all)"
+        )
 
 
 class Scene(NamedTuple):
@@ -52,15 +65,15 @@ class FolderData:
 
     A sample is {"ir": (1, h, w), "vis": (1, h, w), "mask": (1, h, w) on request, "name": stem}, float32 in [0, 1].
 
-    root: holds the folders named by `ir` and `vis` (`vi`, or `vis` where there is no `vi`).
+    root, ir, vis, match: where the pairs are (`pairing.find_pairs`).
     mask: whether samples have a saliency mask: from `root/mask/` where that exists, otherwise computed.
     size: side of a random crop, None for whole pictures. augment: mirror and quarter-turn. tones: how far each source's
     brightness is changed by itself, as another camera would (see `Tone`); 0: not at all.
     cache_mb: megabytes of decoded pictures to keep in memory; those beyond are decoded every time.
     range: what becomes black and white in all pictures of a side, `IR` or `IR,VIS` (`fusion.reading.ranges`).
     Files without a partner are left out; `remarks` has a line for each, and for what looks wrong with the rest.
-    Raises ValueError for missing folders; reading raises it for a bad file, two sizes, or a picture that is smaller
-    than the crop.
+    Raises ValueError for missing folders, and for pairs of two sizes or smaller than the crop, as far as the files'
+    headers tell; reading raises it for a bad file.
     """
 
     def __init__(
@@ -69,6 +82,7 @@ class FolderData:
         root: str,
         ir: str = "ir",
         vis: str = "vi",
+        match: str | None = None,
         mask: bool = False,
         size: int | None = None,
         augment: bool = False,
@@ -76,8 +90,10 @@ class FolderData:
         cache_mb: int = 2048,
         range: str = "auto",
     ):
-        found = find_pairs(root, ir, vis)
-        self.pairs, self._left_out = found.pairs, found.report()
+        found = find_pairs(root, ir, vis, match)
+        self.pairs, self._left_out = found.pairs, [*found.examples(), *found.report()]
+        _refuse_useless(self.pairs, size)
+        self._settled = ["range"] * (range != "auto")
         self._ranges = images.ranges_of(self.pairs, range)
         self.mask, self.size, self.augment, self.tones = mask, size, augment, tones
         self._masks = self._mask_files(Path(root) / "mask") if mask else None
@@ -111,7 +127,7 @@ class FolderData:
 
     def remarks(self) -> list[str]:
         """What a person should know of these pairs before training on them, a line each."""
-        return [*self._left_out, *quick_check(self.pairs)]
+        return [*self._left_out, *quick_check(self.pairs, without=self._settled)]
 
     @property
     def data_hash(self) -> str:
@@ -125,7 +141,7 @@ class FolderData:
     def _mask_files(self, folder: Path) -> dict[str, Path] | None:
         if not folder.is_dir():
             return None
-        files = {path.stem: path for path in folder.iterdir() if images.is_picture(path)}
+        files = pairing.by_name(folder)
         missing = [pair.name for pair in self.pairs if pair.name not in files]
         if missing:
             raise ValueError(
@@ -143,7 +159,7 @@ class FolderData:
                 self._cache[index] = scene
         return scene
 
-    def _decode(self, pair: images.Pair) -> Scene:
+    def _decode(self, pair: pairing.Pair) -> Scene:
         of_ir, of_vis = self._ranges
         scene = Scene(images.read(pair.ir, of_ir), images.read(pair.vis, of_vis))
         if self._masks:

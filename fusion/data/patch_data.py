@@ -109,7 +109,7 @@ class PatchData:
         if self._offsets is None:
             file = self._file()
             group = _GROUPS[which]
-            stored = file[group][str(self._names[index])][:] if group in file else file[which][index]
+            stored = file[group][self._names[index]][:] if group in file else file[which][index]
             return stored.reshape(h, w)
         if self._map is None:
             self._map = np.memmap(self.path, np.uint8, "r")
@@ -146,6 +146,11 @@ def _open(path: Path) -> h5py.File:
         raise ValueError(f"{path} does not exist: make it with scripts/make_patches.py ROOT -o {path}") from None
     except OSError as error:
         why = str(error).split("(", 1)[-1].rstrip(")")
+        if "lock file" in why or "locking" in why:
+            raise ValueError(
+                f"{path} is locked ({why}): another program writes it, or its disk knows no locks (NFS); close that "
+                "program, or set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+            ) from error
         raise ValueError(f"{path} is truncated or no h5 file ({why}): fetch or make it anew") from error
 
 
@@ -162,20 +167,20 @@ def _stacked_patches(path: Path, file: h5py.File) -> tuple[Sequence[int], tuple[
     return range(len(ir)), ir.shape[2:], None if any(x is None for x in offsets.values()) else offsets
 
 
-def _authors_patches(path: Path, file: h5py.File) -> tuple[Sequence[int], tuple[int, int], dict | None]:
-    """The same for the authors' layout, where every patch is a data set."""
+def _authors_patches(path: Path, file: h5py.File) -> tuple[Sequence[str], tuple[int, int], dict | None]:
+    """The same for the authors' layout, where every patch is a data set; their names (`7`, `00007`) for numbers."""
     groups = {which: file[group] for which, group in _GROUPS.items()}
     if not all(isinstance(g, h5py.Group) and all(name.isdecimal() for name in g) for g in groups.values()):
         raise _wrong_layout(path, file)
     _refuse_unequal(path, *map(len, groups.values()))
     if groups["ir"].keys() != groups["vis"].keys():
         raise ValueError(f"{path}: patches of ir and vis are numbered differently: make the file anew")
-    numbers = sorted(map(int, groups["ir"]))
+    numbers = sorted(groups["ir"], key=int)
     offsets = {which: np.empty(len(numbers), np.int64) for which in groups}
-    plain, shape = True, groups["ir"][str(numbers[0])].shape
+    plain, shape = True, groups["ir"][numbers[0]].shape
     for which, group in groups.items():
         for place, number in enumerate(numbers):
-            data = h5py.h5d.open(group.id, str(number).encode())  # a third of the time of group[str(number)]
+            data = h5py.h5d.open(group.id, number.encode())  # a third of the time of group[number]
             if data.shape != shape or len(shape) != 3 or shape[0] != 1:
                 raise ValueError(
                     f"{path}: {group.name}/{number} has the shape {data.shape}, the first patch {shape}: expected "

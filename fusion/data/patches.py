@@ -21,7 +21,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from fusion import images
+from fusion import images, pairing
 from fusion.reading import How, of_pair
 
 FORMAT = "fusion-patches 1"
@@ -74,7 +74,7 @@ class Cut:
     dropped: int
 
 
-def cut(pair: images.Pair, options: Options, ranges: tuple[How, How] | None = None) -> Cut:
+def cut(pair: pairing.Pair, options: Options, ranges: tuple[How, How] | None = None) -> Cut:
     """Read a pair and cut it. ranges: of all pictures of a side; default: this pair's own.
 
     Raises ValueError for a file that cannot be read and for two sizes.
@@ -93,7 +93,7 @@ def cut(pair: images.Pair, options: Options, ranges: tuple[How, How] | None = No
         window[0, 0], window[1, 0] = ir[y : y + size, x : x + size], vis[y : y + size, x : x + size]
     kept = [i for i, window in enumerate(windows) if not any(is_flat(x, options.drop_black) for x in window)]
     return Cut(
-        source=pair.ir.name,
+        source=(Path(pair.name).parent / pair.ir.name).as_posix(),
         corners=np.array(corners, np.int32).reshape(-1, 2)[kept],
         ir=windows[kept, 0],
         vis=windows[kept, 1],
@@ -156,7 +156,7 @@ class Written:
 
 
 def write_patches(
-    pairs: list[images.Pair],
+    pairs: list[pairing.Pair],
     path: str | Path,
     options: Options | None = None,
     *,
@@ -213,9 +213,13 @@ def _in_order(function: Callable, items: Iterable, workers: int) -> Iterator:
 # --- has anything changed? ------------------------------------------------------------------------------------------
 
 
-def fingerprint(pairs: list[images.Pair], options: Options) -> str:
+def fingerprint(pairs: list[pairing.Pair], options: Options) -> str:
     """A hash of what a patch file is made from: names, sizes and times of the pictures, and the options."""
-    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for pair in pairs for p in (pair.ir, pair.vis)]
+    files = [
+        ((Path(pair.name).parent / p.name).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
+        for pair in pairs
+        for p in (pair.ir, pair.vis)
+    ]
     return hashlib.sha256(json.dumps([FORMAT, asdict(options), files]).encode()).hexdigest()
 
 

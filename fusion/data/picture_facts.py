@@ -29,6 +29,9 @@ COLOURED = 2.0  # grey levels between a pixel's greatest and least channel, on a
 BLACK = 8  # grey levels: all but a thousandth of a black picture is darker
 DIM = 32
 CONSTANT = 4  # grey levels from the darkest to the brightest thousandth
+WHITE, BORDER = 250, 0.02  # level of a white border, and its least share of a side
+PALETTE = 0.7  # colours (of 4096) for each level of saturation; palettes have 0.4 at most, pictures 0.9 at least
+DARK_FRAME, DARK = 0.8, 12  # share of a frame of 8 pixels, and the level it lies below, of PET, SPECT, CT and MRI
 SATURATED, BRIGHT = 0.25, 0.1  # share of pixels at the upper end; 0.155 at most in the untouched sets
 
 
@@ -36,7 +39,10 @@ SATURATED, BRIGHT = 0.25, 0.1  # share of pixels at the upper end; 0.155 at most
 class Facts:
     """One picture, measured. Grey levels count 0..255 whatever the depth.
 
-    colour: mean difference between the channels; low, high: all but a thousandth of the pixels lie above, below;
+    colour: mean difference between the channels; palette: whether the colours are those of a false-colour table;
+    dark_frame: whether it lies on black, as medical pictures do; border: width in pixels of a white border, at its
+    widest side; range: raw values between which all but a thousandth at either end lie. What follows is of the picture
+    inside its border. low, high: all but a thousandth of the pixels lie above, below;
     full: share of pixels at the two highest levels; look: (64, 64) float16 of mean 0 and deviation 1, zeros where
     the picture is blank; signs: (63,) bool, the perceptual hash.
     """
@@ -45,7 +51,11 @@ class Facts:
     w: int
     bits: int
     colour: float
+    palette: bool
     rgb: bool
+    dark_frame: bool
+    border: int
+    range: tuple[int, int]
     low: int
     high: int
     full: float
@@ -55,6 +65,11 @@ class Facts:
     @property
     def coloured(self) -> bool:
         return self.colour >= COLOURED
+
+    @property
+    def used(self) -> float:
+        """The share of the depth's range that the picture uses."""
+        return (self.range[1] - self.range[0]) / (2**self.bits - 1)
 
     @property
     def blank(self) -> str:
@@ -68,24 +83,65 @@ class Facts:
 
 def facts(image: np.ndarray) -> Facts:
     """(H, W) or (H, W, 3) RGB, uint8 or uint16 -> its facts."""
-    grey = levels(image)
+    whole = levels(image)
+    top, bottom, left, right = _white_border(whole)
+    grey = whole[top : whole.shape[0] - bottom, left : whole.shape[1] - right]
     below = np.bincount(grey.ravel(), minlength=256).cumsum() / grey.size
     low, high = int(np.searchsorted(below, 0.001)), int(np.searchsorted(below, 0.999))
     small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     spread = small.std() if high - low > CONSTANT else 0.0
     look = (small - small.mean()) / spread if spread else np.zeros_like(small)
+    colour = images.colourfulness(image)
+    edges = [part.ravel() for part in (whole[:8], whole[-8:], whole[:, :8], whole[:, -8:])]
     return Facts(
-        h=grey.shape[0],
-        w=grey.shape[1],
+        h=whole.shape[0],
+        w=whole.shape[1],
         bits=8 * image.itemsize,
-        colour=images.colourfulness(image),
+        colour=colour,
+        palette=_is_palette(image, colour),
         rgb=image.ndim == 3,
+        dark_frame=bool((np.concatenate(edges) <= DARK).mean() >= DARK_FRAME),
+        border=max(top, bottom, left, right),
+        range=(low, high) if image.dtype == np.uint8 else _range(image),
         low=low,
         high=high,
         full=float(1 - below[253]),
         look=look.astype(np.float16),
         signs=_signs(grey),
     )
+
+
+def _white_border(grey: np.ndarray) -> tuple[int, int, int, int]:
+    """Width at the top, bottom, left, right; zeros unless two opposite sides have one: a sky is no border."""
+    sides = []
+    for axis in (1, 0):
+        dark = np.flatnonzero((grey < WHITE).mean(axis) > 0.02)
+        if not len(dark):
+            return 0, 0, 0, 0  # all white
+        least = BORDER * len(grey if axis else grey[0])
+        ends = int(dark[0]), int(len(grey if axis else grey[0]) - 1 - dark[-1])
+        sides += ends if min(ends) >= least else (0, 0)
+    return tuple(sides)
+
+
+def _range(image: np.ndarray) -> tuple[int, int]:
+    """Of a deep picture; one that holds eight bits (times 256 or 257) uses what these use, which is all it has."""
+    low, high = (int(v) for v in np.percentile(image[:: max(1, len(image) // 256)], (0.1, 99.9), method="nearest"))
+    eight = any(not (image[::16] % step).any() for step in (256, 257))
+    return (0, 2 ** (8 * image.itemsize) - 1) if eight else (low, high)
+
+
+def _is_palette(image: np.ndarray, colour: float) -> bool:
+    """Whether the colours are those of a false-colour table: few of them, for how strong they are."""
+    if colour < COLOURED:
+        return False
+    h, w = image.shape[:2]
+    # Every fourth pixel as it is: the mean of two of a table's colours is none of them.
+    some = cv2.resize(image, (max(1, w // 4), max(1, h // 4)), interpolation=cv2.INTER_NEAREST)
+    cells = (some // (16 * (np.iinfo(image.dtype).max // 255))).astype(np.int32)
+    counts = np.bincount((cells @ [256, 16, 1]).ravel(), minlength=4096)
+    shares = np.sort(counts)[::-1].cumsum() / counts.sum()
+    return (int(np.searchsorted(shares, 0.98)) + 1) / colour < PALETTE
 
 
 def _signs(grey: np.ndarray) -> np.ndarray:

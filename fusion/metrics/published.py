@@ -22,6 +22,9 @@ ROWS: dict[str, dict[str, str]] = {  # as printed, so that digits count
     "MRI_SPECT": _row("3.90 58.31 20.87 2.49 1.35 0.97 0.78 1.48"),
 }
 
+PAIRS = {"TNO": 25, "RoadScene": 50, "MSRS": 361, "MRI_CT": 21, "MRI_PET": 42, "MRI_SPECT": 73}
+"""Pictures behind each row: those of the authors' test_img, and MSRS's test half."""
+
 
 def rows_for(dataset: str) -> dict[str, dict[str, str]]:
     """The printed rows of a data set; a variant stands in brackets behind its name."""

@@ -23,6 +23,8 @@ from fusion import images
 from fusion.memory import keep_freed_memory
 from fusion.metrics.base import Metric
 from fusion.metrics.scene import Scene
+from fusion.names import Rule, natural
+from fusion.pairing import find_results, pair_folders
 from fusion.reading import How, once
 from fusion.registry import METRICS
 
@@ -58,23 +60,33 @@ class Found:
     """Lines: pairs without a result."""
     stray: list[str]
     """Lines: files that belong to no pair, in any of the folders."""
+    examples: list[str] = field(default_factory=list)
+    """Lines: how the names belong together, where they are not simply equal."""
 
 
-def find(fused: Path, ir: Path, vis: Path, range: str = "auto") -> Found:
-    """Match three folders by the stems of their files; the pairs of sources say which results there must be.
+def find(fused: Path, ir: Path, vis: Path, range: str = "auto", match: str | None = None) -> Found:
+    """Match three folders by the names of their files; the pairs of sources say which results there must be.
 
-    range: what the sources were fused with. Raises ValueError for a folder that is missing or empty, and where no
-    names agree.
+    range: what the sources were fused with. match: a pattern `IR*=VIS*`, or `IR*=VIS*=*_fused` with the side of the
+    results. Raises ValueError for a folder that is missing or empty, for one folder given twice, and where no names
+    agree.
     """
-    pairing = images.pair_folders(ir, vis)
-    ranges = images.ranges_of(pairing.pairs, range)
-    results = images.pair_folders(fused, vis)  # for its checks; partners are looked up below
-    files = {path.stem: path for path in [*(p.ir for p in results.pairs), *results.only_ir]}
-    triples = [Triple(p.name, files[p.name], p.ir, p.vis, ranges) for p in pairing.pairs if p.name in files]
-    wanted = {p.name for p in pairing.pairs}
-    missing = [f"{p.name}: no result in {fused}" for p in pairing.pairs if p.name not in files]
-    stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted)]
-    return Found(triples, missing, [*pairing.report(), *stray])
+    sides = list(Rule.of(match, sides=(2, 3)).sides) if match else ["*", "*"]
+    sources, results = None if sides[0] == sides[1] else "=".join(sides[:2]), sides[2] if len(sides) > 2 else None
+    pairs = pair_folders(ir, vis, sources)
+    if fused.is_dir() and any(fused.samefile(folder) for folder in (ir, vis)):
+        raise ValueError(f"--fused {fused} is the folder of a source: every picture would be its own result")
+    files, around = find_results(fused, pairs, results)
+    ranges = images.ranges_of(pairs.pairs, range)
+    triples = [Triple(p.name, files[p.name], p.ir, p.vis, ranges) for p in pairs.pairs if p.name in files]
+    wanted = {p.name for p in pairs.pairs}
+    missing = [f"{p.name}: no result in {fused}" for p in pairs.pairs if p.name not in files]
+    stray = [f"{files[name]} belongs to no pair" for name in sorted(files.keys() - wanted, key=natural)]
+    examples = pairs.examples()
+    if around and triples:
+        shown = ", ".join(f"{t.fused.name} of {t.name}" for t in triples[:3])
+        examples.append(f"{len(triples)} results by the names '{around}': {shown}")
+    return Found(triples, missing, [*pairs.report(), *stray], examples)
 
 
 def measured(metrics: Mapping[str, Metric], scene: Scene) -> dict[str, float]:
@@ -98,16 +110,27 @@ def score_all(triples: Sequence[Triple], keys: Sequence[str], workers: int = 1) 
         yield from (score(triple, keys) for triple in triples)
         return
     with pool(min(workers, len(triples))) as processes:
+        if processes is None:
+            yield from (score(triple, keys) for triple in triples)
+            return
         pending = [processes.submit(score, triple, keys) for triple in triples]
         yield from (result.result() for result in pending)
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes for `score`, each with one thread. What has not begun when the block ends is not done."""
+def pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Processes for `score`, each with one thread. What has not begun when the block ends is not done.
+
+    None, and a warning, where the system has no semaphores for them (no usable /dev/shm, as in some containers).
+    """
     # Started afresh: a forked copy of OpenCV's or torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process)
+    try:
+        processes = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_process)
+    except (OSError, ImportError, NotImplementedError) as error:
+        warnings.warn(f"workers: 1 instead of {workers}, as no processes can be had here ({error})", stacklevel=2)
+        yield None
+        return
     try:
         yield processes
     finally:

@@ -17,6 +17,7 @@ import math
 from pathlib import Path
 from string import Template
 
+from fusion.names import natural
 from fusion.page import pictures, tables
 from fusion.page.pictures import add_sources
 
@@ -72,7 +73,7 @@ def _number(text: str | float | None, digits: int = 6) -> float | None:
 def _dataset(dataset: dict, scores: dict, out: Path) -> dict:
     sources = pictures.sources(out, dataset["name"])
     rows = dataset["rows"]
-    images = sorted({*scores, *sources["files"]})
+    images = sorted({*scores, *sources["files"]}, key=natural)
     return {
         "name": dataset["name"],
         "images": images,

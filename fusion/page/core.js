@@ -44,7 +44,7 @@ function change(changes) {
 // --- the current data set ---
 
 const dataset = () => data.datasets[state.dataset];
-const picturePath = (...parts) => parts.map(encodeURIComponent).join("/");
+const picturePath = (...parts) => parts.join("/").split("/").map(encodeURIComponent).join("/");
 const colour = (model) => `--c: var(--m${model % 8})`;
 
 // The panels of a data set: infrared and visible, then every model. `path(image)` is null where there is no picture.

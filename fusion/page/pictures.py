@@ -70,21 +70,21 @@ def add_sources(
 
 
 def _add(source: Path, folder: Path, name: str, how: How) -> str | None:
-    """Copy `source` and its time of change; returns the copy's name, or None."""
+    """Copy `source` and its time of change; returns the copy's place in `folder`, or None."""
     try:
         data, times = source.read_bytes(), source.stat()
         as_is = shows_as_read(data)
         copy = folder / f"{name}{source.suffix.lower() if as_is else '.png'}"
         fresh = copy.is_file() and copy.stat().st_mtime_ns == times.st_mtime_ns
         if fresh and (copy.read_bytes() == data if as_is else how == "full"):  # a range may have changed since
-            return copy.name
+            return copy.relative_to(folder).as_posix()
         if not as_is:
             data = cv2.imencode(".png", _eight_bits(read(source, how)))[1].tobytes()
     except (OSError, ValueError):
         return None
     write_whole(copy, data)
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return copy.name
+    return copy.relative_to(folder).as_posix()
 
 
 def shows_as_read(data: bytes) -> bool:

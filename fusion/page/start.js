@@ -68,7 +68,8 @@ function decoded(part) {
   try { return decodeURIComponent(part); } catch { return ""; }
 }
 function fromAddress() {
-  const [name, image] = location.hash.slice(1).split("/").map(decoded);
+  const [name, ...parts] = location.hash.slice(1).split("/").map(decoded);
+  const image = parts.join("/");
   const index = Math.max(data.datasets.findIndex((set) => set.name === name), 0);
   return [index, Math.max(data.datasets[index].images.indexOf(image), 0)];
 }

@@ -85,7 +85,7 @@ def _is_shallow(path: Path) -> bool:
 
 
 def file_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of a picture as shown, from its header where that is PNG, JPEG, BMP or TIFF.
+    """(height, width) of a picture as shown, from its header where that is PNG, JPEG, BMP, WebP or TIFF.
 
     Raises OSError where the file cannot be opened, ValueError where it is no picture.
     """
@@ -99,6 +99,8 @@ def file_size(path: str | Path) -> tuple[int, int]:
             return abs(h), w  # a negative height: rows from the top
         if head.startswith(b"\xff\xd8") and (found := headers.jpeg(file)) and not found.flir:
             return (found.w, found.h) if found.orientation >= 5 else (found.h, found.w)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return headers.webp_size(path)
     if kind_of(head, path).name == "TIFF":
         return tiff.size(path)
     h, w = samples(path).values.shape[:2]

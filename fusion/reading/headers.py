@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
@@ -98,6 +99,16 @@ def webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         yield head[:4], length
         at += 8 + length + length % 2
         file.seek(at)
+
+
+def webp_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) as shown. Raises ValueError where it is no WebP file."""
+    try:
+        with Image.open(path, formats=["WEBP"]) as file:
+            (w, h), turned = file.size, exif_orientation(file.info.get("exif", b"")) >= 5
+    except OSError as error:
+        raise ValueError(f"{path} cannot be decoded: expected a whole WebP picture") from error
+    return (w, h) if turned else (h, w)
 
 
 def png_orientation(file: BinaryIO) -> int:

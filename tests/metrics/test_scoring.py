@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fusion import evaluate, images
-from fusion.metrics import profile
+from fusion.metrics import profile, scoring
 from fusion.metrics.published import COLUMNS, ROWS, difference, rows_for
 from fusion.metrics.scoring import Triple, find, score, score_all
 
@@ -102,3 +102,16 @@ def test_published_rows_are_those_of_the_specification(shared):
     printed = {cells[0].strip().replace(", MIF weights", ""): [c.strip() for c in cells[1:]] for cells in lines[1:]}
     printed = {name.replace(", IVF weights", " (IVF weights)"): cells for name, cells in printed.items()}
     assert {name: list(row.values()) for name, row in ROWS.items()} == printed
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(30, "Read-only file system"), ImportError("no sem_open"), PermissionError(13)]
+)
+def test_without_shared_memory_one_process_does_the_work(folders, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    triples = find(*folders).triples
+    monkeypatch.setattr(scoring, "ProcessPoolExecutor", refuse)
+    with pytest.warns(UserWarning, match="workers: 1 instead of 2"):
+        assert list(score_all(triples, KEYS, workers=2)) == list(score_all(triples, KEYS))

@@ -175,3 +175,11 @@ def test_without_onnxruntime(file, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"needs onnxruntime: pip install -e '.\[onnx\]'"):
         fusion.load(str(file))
+
+
+@pytest.mark.parametrize("name", ["cpfusion", "average", "maximum"])
+def test_a_rule_is_refused_in_one_line(program, tmp_path, capsys, name):
+    assert program.main(["--model", name, "-o", str(tmp_path / "x.onnx")]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {name} is a rule without weights, which has no ONNX form: fuse.py --model runs it\n"
+    assert list(tmp_path.iterdir()) == []

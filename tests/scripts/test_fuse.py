@@ -126,7 +126,7 @@ def test_tiles_are_told(run, tmp_path):
         cv2.imwrite(f"{kind}.png", np.random.default_rng(0).integers(0, 256, (260, 300), np.uint8))
     bound = 12 * 260 * 300 + SHIP(**options).fuse_for_inference().compute.memory(256, 256)
     run("ir.png", "vi.png", "-o", "x.png", "--weights", "w.safetensors", "--max-memory", bound, model=None)
-    assert re.fullmatch(r"note: 260x300 in 4 tiles .* differ by \d+\.\d\d gray levels on average", run.notes[0])
+    assert re.fullmatch(r"note: 260x300 in 4 tiles .* differ by \d+\.\d\d gray levels on average", run.notes[-1])
 
 
 def test_swift_is_the_default(run, folders):
@@ -480,14 +480,120 @@ def test_odd_sizes_and_side_by_side(run, tmp_path, suffix, size):
 
 
 def test_videos_of_two_lengths_and_rates(run, tmp_path):
+    """20 frames at 25 a second and 12 at 12.5: 0.8 s of both, each frame of the slower one twice."""
     film(tmp_path / "ir.mkv", sample_frames("ir", frames=20), fps=25)
     film(tmp_path / "vis.mkv", sample_frames("vi", frames=12))
     run("ir.mkv", "vis.mkv", "-o", "fused.mkv")
-    assert len(read_all(tmp_path / "fused.mkv")) == 12
+    assert len(read_all(tmp_path / "fused.mkv")) == 20
     assert run.notes == [
-        "note: ir.mkv runs at 25 frames/s, vis.mkv at 12.5: frames are paired by their number",
-        "note: ir.mkv is the longer one: what follows its first 12 frames is left out",
+        "note: ir.mkv runs at 25 frames/s, vis.mkv at 12.5: frames are paired by their times",
+        "note: vis.mkv ends 0.16 s later: what it shows then is left out",
     ]
+
+
+def test_frames_of_a_folder_follow_each_other_in_natural_order(run, tmp_path, monkeypatch):
+    """--temporal depends on the order: frame10 comes after frame9."""
+    for i in range(1, 13):
+        for kind in ("ir", "vi"):
+            images.write(tmp_path / kind / f"frame{i}.png", noise(32, 48, seed=i))
+    order, true = [], images.write
+    monkeypatch.setattr(images, "write", lambda path, image: (order.append(path.stem), true(path, image)))
+    run("ir", "vi", "-o", "fused", "--temporal")
+    assert order == [f"frame{i}" for i in range(1, 13)]
+
+
+def test_a_folder_of_frames_and_a_video(run, tmp_path):
+    frames = sample_frames("ir", frames=12)
+    for i, frame in enumerate(frames):
+        images.write(tmp_path / "frames" / f"{i}.png", frame)
+    film(tmp_path / "vis.mkv", sample_frames("vi", frames=12))
+    for source in ("frames", "frames/%d.png"):
+        run(source, "vis.mkv", "-o", "fused.mkv")
+        fused = read_all(tmp_path / "fused.mkv")
+        assert len(fused) == 12
+        expected = fusion.fuse(fusion.load("average"), frames[11], read_all(tmp_path / "vis.mkv")[11])
+        assert np.abs(fused[11].astype(int) - expected).max() <= 1
+
+
+def test_a_window_needs_a_display(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for kind in ("ir", "vi"):
+        film(tmp_path / f"{kind}.mkv", sample_frames(kind, frames=3))
+    run("ir.mkv", "vi.mkv", "-o", "fused.mkv", "--show", status=1)
+    assert run.errors == ["error: --show needs a display, and there is none here: leave it out, -o writes the video"]
+    assert not (tmp_path / "fused.mkv").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["97", "98", "-o", "x.mp4"], ["rtsp://127.0.0.1:9/x", "rtsp://127.0.0.1:9/y", "-o", "x.mp4"]]
+)
+def test_a_source_that_is_not_there_is_one_line(run, arguments):
+    run(*arguments, status=1)
+    (line,) = run.errors
+    assert "cannot be opened" in line or "cannot be read" in line
+
+
+# --- one size -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "shape"), [("vis", (36, 64)), ("ir", (48, 64))])
+def test_resizing_keeps_the_shape_of_things(run, tmp_path, side, shape):
+    """A circle stays one: of the picture of another shape the middle is used, and that is said."""
+    yx = np.mgrid[:480, :640]
+    circle = np.where(np.hypot(yx[0] - 239.5, yx[1] - 319.5) < 120, 255, 0).astype(np.uint8)
+    images.write(tmp_path / "ir.png", np.zeros((36, 64), np.uint8) if side == "vis" else circle[60:420])
+    images.write(tmp_path / "vis.png", circle if side == "vis" else np.zeros((48, 64), np.uint8))
+    run("ir.png", "vis.png", "-o", "fused.png", "--resize", side)
+    fused = images.read(tmp_path / "fused.png")
+    assert fused.shape == shape
+    high, wide = (np.ptp(np.flatnonzero((fused > 60).any(axis))) for axis in (1, 0))
+    assert abs(int(high) - int(wide)) <= 1
+    assert ["another shape than" in line for line in run.notes].count(True) == 1
+
+
+def test_resizing_to_the_same_shape_needs_no_note(run, tmp_path):
+    images.write(tmp_path / "ir.png", noise(24, 32))
+    images.write(tmp_path / "vis.png", noise(48, 64))
+    run("ir.png", "vis.png", "-o", "fused.png", "--resize", "ir")
+    assert run.notes == []
+
+
+def textured(seed, h=240, w=320):
+    x = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal((h, w)).astype(np.float32), (0, 0), 4)
+    return cv2.normalize(x, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def test_another_field_of_view_is_aligned(run, tmp_path):
+    vis = textured(0)
+    part = 255 - vis[36:204, 48:272]
+    images.write(tmp_path / "vis.png", vis)
+    images.write(tmp_path / "ir.png", cv2.resize(part, None, fx=1.5, fy=1.5))
+    run("ir.png", "vis.png", "-o", "fused.png", "--align")
+    fused = images.read(tmp_path / "fused.png")
+    assert np.abs(np.array(fused.shape) - (168, 224)).max() <= 3
+    assert fused[8:-8, 8:-8].std() < 5  # a picture and its negative, on average, are one gray
+    assert "note: aligned by similarity" in run.notes[0]
+
+
+def test_what_cannot_be_aligned_is_refused(run, tmp_path):
+    images.write(tmp_path / "ir.png", textured(1))
+    images.write(tmp_path / "vis.png", textured(2))
+    run("ir.png", "vis.png", "-o", "fused.png", "--align", status=1)
+    assert run.errors[0].startswith("error: ir and vis could not be aligned: no sure alignment: ")
+    assert not (tmp_path / "fused.png").exists()
+
+
+def test_videos_are_aligned_once(run, tmp_path):
+    frames = [textured(i) for i in range(6)]
+    film(tmp_path / "vis.mkv", [x[20:220, 20:300] for x in frames])
+    film(tmp_path / "ir.mkv", [255 - x[10:210, 32:312] for x in frames])
+    run("ir.mkv", "vis.mkv", "-o", "fused.mkv", "--align")
+    fused = read_all(tmp_path / "fused.mkv")
+    assert len({x.shape for x in fused}) == 1
+    assert all(x[8:-8, 8:-8].std() < 6 for x in fused)
+    assert len([n for n in run.notes if "the same for all frames" in n]) == 1
 
 
 def test_a_damaged_video_is_noticed(run, tmp_path):
@@ -531,7 +637,7 @@ def test_an_interrupted_video_leaves_nothing_and_spares_an_older_one(run, tmp_pa
 def test_frames_that_do_not_arrive_are_noticed(run, tmp_path, monkeypatch):
     for kind in ("ir", "vi"):
         film(tmp_path / f"{kind}.mkv", sample_frames(kind, frames=10))
-    monkeypatch.setattr(videos, "_frames_in", lambda path: 7)
+    monkeypatch.setattr(sys.modules["fusion.videos.writing"], "_frames_in", lambda path: 7)
     run("ir.mkv", "vi.mkv", "-o", "fused.mp4", status=1)
     assert run.errors == ["error: cannot write fused.mp4: 7 of 10 frames arrived; is the disk full?"]
     assert not (tmp_path / "fused.mp4").exists()

@@ -268,6 +268,15 @@ def test_another_config_is_refused_and_the_differences_listed(place):
     assert "data_sha256: '" in place.refuses("--resume")
 
 
+def test_a_longer_training_of_a_finished_run_is_a_run_of_its_own(place):
+    place.trains()
+    line = place.refuses("--resume", "phases.1.length=50")
+    assert "phases.1.length: " in line
+    assert "is at step 16" in line
+    assert line.endswith("name=OTHER weights=models/tiny.safetensors continues from what it learned")
+    place.trains("name=longer", "weights=models/tiny.safetensors")
+
+
 def test_a_damaged_checkpoint_is_passed_over(place, monkeypatch):
     place.trains("name=whole")
     place.trains()

@@ -1,7 +1,4 @@
-"""Videos: frames out of any file that OpenCV reads, and frames into a file without sound.
-
-Frames are uint8, (H, W) or (H, W, 3) RGB, like the pictures of `images.py`. One frame is held at a time.
-"""
+"""Frames into a video file without sound, by OpenCV's encoders."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -16,38 +14,6 @@ from fusion import images
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".avi": "MJPG", ".mkv": "FFV1"}
 """MPEG-4, Motion JPEG (which alone keeps odd sizes) and FFV1 (without loss)."""
-
-FPS = 25.0
-"""Frames per second where a file does not say."""
-
-
-class Video:
-    """The frames of a video file, in their order. Raises ValueError where it cannot be read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise ValueError(f"{path} cannot be read as a video: it may be cut, or of a kind that OpenCV does not know")
-        self.stated = max(round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        """Number of frames according to the file, an estimate in some containers; 0 where it does not say."""
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or FPS
-        self.frames = 0
-        """Number of frames read."""
-
-    def read(self) -> np.ndarray | None:
-        """The next frame, (H, W) where it has no colour; None at the end."""
-        ok, frame = self._capture.read()
-        if not ok:
-            return None
-        self.frames += 1
-        return frame[..., ::-1] if images.is_coloured(frame) else frame[..., 0]
-
-    def shortfall(self) -> str | None:
-        """What is wrong, after the last frame, where far fewer came than the file states."""
-        if self.stated - self.frames <= max(2, self.stated // 50):
-            return None
-        return f"{self.path} states {self.stated} frames, {self.frames} could be read: it may be damaged"
 
 
 @contextmanager
@@ -94,6 +60,7 @@ def _even(frame: np.ndarray) -> np.ndarray:
 
 def _frames_in(path: Path) -> int:
     try:
-        return Video(path).stated
-    except ValueError:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0))
+    except (av.error.FFmpegError, IndexError):
         return 0

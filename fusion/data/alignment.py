@@ -1,0 +1,183 @@
+"""Bringing the infrared onto the visible picture: other field of view, scale, shift, a small rotation, some bend.
+
+A coarse search finds the view (`view_search.py`), a fit makes it exact and areas that are matched one by one say
+whether to believe it (`view_fit.py`). Affine maps and homographies start there, by OpenCV's enhanced correlation
+coefficient (Evangelidis, Psarakis, PAMI 30(10), 2008) on gradient magnitudes; each is kept only where the directions
+agree better.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from fusion.data.directions import directions, outlines
+from fusion.data.view_fit import Evidence, evidence, fit
+from fusion.data.view_search import Picture, corners, laid, scaling, search
+from fusion.images import luminance
+
+Model = Literal["translation", "similarity", "affine", "homography"]
+MODELS: tuple[Model, ...] = ("translation", "similarity", "affine", "homography")
+
+LARGEST = 1024  # pixels of the longer side; longer pictures are reduced first
+MOST_BEND = 0.03  # of the diagonal: what an affine map or a homography may add at a corner
+LEAST_SHARED = 0.1  # of the smaller picture
+
+
+class Alignment(NamedTuple):
+    """What brings the infrared onto the visible picture.
+
+    matrix: (3, 3), a pixel (x, y, 1) of the visible picture -> its place in the infrared one.
+    before, after: agreement of gradient directions, -1 to 1, that of unrelated pictures being 0.
+    model: the simplest one that was not bettered; `none` where the pair lies right, or where nothing is sure.
+    evidence: the areas that agree with it; an alignment that is not `sure` is no more than a guess.
+    """
+
+    matrix: np.ndarray
+    before: float
+    after: float
+    model: str
+    evidence: Evidence
+
+    @property
+    def sure(self) -> bool:
+        return self.evidence.sure
+
+    @property
+    def text(self) -> str:
+        """In words: what was found and on what grounds."""
+        grounds = f"{self.evidence.agreeing} of {self.evidence.areas} areas agree"
+        if not self.sure:
+            return f"no sure alignment: {grounds}"
+        if self.model == "none":
+            return f"the pair lies right as it is ({grounds})"
+        a, b = self.matrix[:2, 0] / self.matrix[2, 2]
+        turned = math.degrees(math.atan2(b, a))
+        return f"{self.model}: ir {math.hypot(a, b):.3f} times vis, turned by {turned:.1f} degrees ({grounds})"
+
+
+def find_alignment(ir: np.ndarray, vis: np.ndarray, model: Model = "similarity") -> Alignment:
+    """The alignment of a pair, as far as `model`. (H, W) or (H, W, 3) of any depth and size, raw counts too.
+
+    Sought: infrared views of half to twice the size of the visible one, turned by up to 7 degrees, anywhere. Each
+    richer model starts where the last one ended and is kept only if the directions agree better by a fiftieth.
+    """
+    ir, vis = luminance(ir), luminance(vis)
+    zooms = []
+    for x in (ir, vis):
+        step = max(1, math.ceil(max(x.shape) / LARGEST))
+        zooms.append(scaling(step, step))
+    ir, vis = (_reduced(x, round(zoom[0, 0])) for x, zoom in zip((ir, vis), zooms, strict=True))
+    pictures = Picture.of(ir), Picture.of(vis)
+    start = _centred(ir.shape, vis.shape)
+    best = Alignment(start, *[_agreement(*pictures, start)] * 2, "none", evidence(*pictures, start))
+    view = "translation" if model == "translation" else "similarity"
+    best = _better(best, _placed(model == "translation", *pictures, start), view, *pictures)
+    for richer in MODELS[2 : MODELS.index(model) + 1]:
+        matrix = _refined(*pictures, best.matrix, richer) if best.sure else None
+        if matrix is not None and _bend(matrix, best.matrix, *vis.shape) <= MOST_BEND * math.hypot(*vis.shape):
+            best = _better(best, matrix, richer, *pictures)
+    if not best.sure:
+        best = best._replace(model="none")
+    return best._replace(matrix=zooms[0] @ best.matrix @ np.linalg.inv(zooms[1]))
+
+
+def _reduced(x: np.ndarray, step: int) -> np.ndarray:
+    h, w = x.shape
+    return cv2.resize(x[: h // step * step, : w // step * step], (w // step, h // step), interpolation=cv2.INTER_AREA)
+
+
+def _centred(ir: tuple[int, ...], vis: tuple[int, ...]) -> np.ndarray:
+    """(3, 3): the infrared view as large as fits into the visible one, in its middle."""
+    zoom = max(ir[0] / vis[0], ir[1] / vis[1])
+    middle = [(a - zoom * b) / 2 + (zoom - 1) / 2 for a, b in ((ir[1], vis[1]), (ir[0], vis[0]))]
+    return np.array([[zoom, 0, middle[0]], [0, zoom, middle[1]], [0, 0, 1]])
+
+
+def _better(old: Alignment, matrix: np.ndarray, model: Model, ir: Picture, vis: Picture) -> Alignment:
+    """The alignment by `matrix`, or the old one where that is no worse."""
+    found, after = evidence(ir, vis, matrix), _agreement(ir, vis, matrix)
+    if old.sure and (not found.sure or after <= max(1.02 * old.after, old.after + 0.002)):
+        return old
+    return Alignment(matrix, old.before, after, model, found)
+
+
+def _placed(shift_alone: bool, ir: Picture, vis: Picture, start: np.ndarray) -> np.ndarray:
+    """Of all views, or of all shifts, the one where the directions agree best."""
+    free = 2 if shift_alone else 4
+    found = search(ir, vis, (1.0,), (0.0,)) if shift_alone else search(ir, vis)
+    tried = [fit(ir, vis, place, 256, 4.0, free) for place in [start, *(p.matrix for p in found[:4])]]
+    matrix, _ = max(tried, key=lambda one: one[1])
+    return fit(ir, vis, matrix, 512, 2.0, free)[0]
+
+
+def _bend(matrix: np.ndarray, start: np.ndarray, h: int, w: int) -> float:
+    """How far apart two alignments put the corners of an h x w picture, in pixels of its own, at most."""
+    there = cv2.perspectiveTransform(corners(h, w), np.linalg.inv(start) @ matrix) - corners(h, w)
+    return float(np.hypot(there[..., 0], there[..., 1]).max())
+
+
+def _agreement(ir: Picture, vis: Picture, matrix: np.ndarray) -> float:
+    """Mean cosine of twice the angle between the two gradients, weighted, where both pictures are. -1 to 1."""
+    h, w = vis.x.shape
+    moved = cv2.warpPerspective(ir.x, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    top, left, bottom, right = overlap(ir.x.shape, (h, w), matrix)
+    if (bottom - top) * (right - left) < LEAST_SHARED * h * w:
+        return -1.0
+    a, b = (directions(x[top:bottom, left:right], 1.5) for x in (moved, vis.x))
+    norm = math.sqrt(float((np.abs(a) ** 2).sum()) * float((np.abs(b) ** 2).sum()))
+    return float((np.conj(a) * b).real.sum()) / norm if norm else 0.0
+
+
+def _refined(ir: Picture, vis: Picture, start: np.ndarray, model: Model) -> np.ndarray | None:
+    """`start` improved by ECC, coarse to fine, where both pictures are; None where that leads nowhere."""
+    motion = cv2.MOTION_HOMOGRAPHY if model == "homography" else cv2.MOTION_AFFINE
+    rows, matrix = (3 if model == "homography" else 2), np.eye(3)
+    h, w = vis.x.shape
+    moved, inside = laid(ir, start, h, w)
+    inside = np.where(inside & (vis.mask == 255), 255, 0).astype(np.uint8)
+    for step in (4, 2, 1):
+        if min(h, w) // step < 60:
+            continue
+        zoom, size = scaling(step, step), (w // step, h // step)
+        small = [cv2.resize(outlines(x), size, interpolation=cv2.INTER_AREA) for x in (vis.x, moved)]
+        mask = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
+        warp = (np.linalg.inv(zoom) @ matrix @ zoom)[:rows].astype(np.float32)
+        until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
+        full = np.eye(3)
+        try:
+            full[:rows] = cv2.findTransformECC(*small, warp, motion, until, mask, 5)[1]
+        except cv2.error:  # "does not converge"
+            return None
+        matrix = zoom @ full @ np.linalg.inv(zoom)
+    matrix = start @ matrix
+    return matrix / matrix[2, 2] if np.isfinite(matrix).all() and matrix[2, 2] else None
+
+
+# --- the pictures brought together ----------------------------------------------------------------------------------
+
+
+def overlap(ir: tuple[int, ...], vis: tuple[int, ...], matrix: np.ndarray) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right): a rectangle of the visible picture that the moved infrared fills.
+
+    ir, vis: the shapes of the two pictures; matrix as in `Alignment`. Ends are exclusive.
+    """
+    h, w = vis[:2]
+    corners = np.array([[[0, 0], [ir[1] - 1, 0], [ir[1] - 1, ir[0] - 1], [0, ir[0] - 1]]], np.float64)
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = cv2.perspectiveTransform(corners, np.linalg.inv(matrix))[0]
+    top, left = (max(0, math.ceil(round(v, 3))) for v in (max(y0, y1), max(x0, x3)))
+    bottom, right = min(h, math.floor(round(min(y2, y3), 3)) + 1), min(w, math.floor(round(min(x1, x2), 3)) + 1)
+    return top, left, max(top, bottom), max(left, right)
+
+
+def aligned(ir: np.ndarray, vis: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(ir, vis) cut to what both show, the infrared moved onto the visible picture; depth and channels stay."""
+    h, w = vis.shape[:2]
+    top, left, bottom, right = overlap(ir.shape, vis.shape, matrix)
+    moved = cv2.warpPerspective(
+        ir, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    return moved[top:bottom, left:right], vis[top:bottom, left:right]

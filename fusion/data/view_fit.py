@@ -1,0 +1,146 @@
+"""A place made exact, and the evidence for it, both by the agreement of gradient directions (`directions.py`)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy import fft, optimize, stats
+
+from fusion.data.directions import directions
+from fusion.data.registration import peak
+from fusion.data.view_search import Picture, laid, scaling
+
+# --- the fit --------------------------------------------------------------------------------------------------------
+
+
+def fit(ir: Picture, vis: Picture, matrix: np.ndarray, side: int, first: float, free: int = 4) -> tuple:
+    """(matrix, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
+
+    side: of the copy of the visible picture on which that is sought, in pixels; first: the first step there, at a
+    corner; free: 4, or 2 for a shift alone. height: standard deviations above what unrelated directions give.
+    """
+    ir_field, vis_field, grid = _fields(ir, vis, matrix, side)
+    height = _height_of(ir_field, vis_field)
+    best, value = np.zeros(4), math.inf
+    for step in (first, -first / 2):  # the second time out of a corner that the first one may have stuck in
+        simplex = best[:free] + np.vstack([np.zeros(free), step * np.eye(free)])
+        until = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-3, "maxiter": 200}
+        found = optimize.minimize(lambda p: -height(p), best[:free], method="Nelder-Mead", options=until)
+        best[:free], value = found.x, found.fun
+    moved = _similarity(best, *vis_field.shape)
+    return matrix @ grid @ moved @ np.linalg.inv(grid), -float(value)
+
+
+def _fields(ir: Picture, vis: Picture, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The directions of both on the grid of a copy of the visible picture, and that grid: its pixel -> of `vis`."""
+    zoom = min(1.0, side / max(vis.x.shape))
+    h, w = (round(zoom * length) for length in vis.x.shape)
+    grid = scaling(vis.x.shape[1] / w, vis.x.shape[0] / h)
+    fields = (directions(x, 1.5, inside) for x, inside in (laid(ir, matrix @ grid, h, w), laid(vis, grid, h, w)))
+    return *fields, grid
+
+
+def _height_of(ir: np.ndarray, vis: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Standard deviations of agreement, as a function of what moves `ir`."""
+    h, w = vis.shape
+    planes = cv2.GaussianBlur(np.dstack([ir.real, ir.imag]), (0, 0), 1.0)
+    real, imaginary, energy = vis.real.copy(), vis.imag.copy(), np.abs(vis) ** 2
+
+    def height(p: np.ndarray) -> float:
+        matrix = _similarity(p, h, w)[:2]
+        a, b = cv2.split(cv2.warpAffine(planes, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+        agreement = float(np.vdot(a, real)) + float(np.vdot(b, imaginary))
+        return agreement / math.sqrt(float(np.vdot(a * a + b * b, energy)) / 2 + 1e-9)
+
+    return height
+
+
+def _similarity(p: np.ndarray, h: int, w: int) -> np.ndarray:
+    """(3, 3): shift in x and y, enlargement and turn about the centre, each by as much as it moves a corner."""
+    radius, (dx, dy, enlarged, turned) = math.hypot(h, w) / 2, (*p, 0, 0)[:4]
+    c, s = ((1 + enlarged / radius) * f(turned / radius) for f in (math.cos, math.sin))
+    x, y = (w - 1) / 2, (h - 1) / 2
+    return np.array([[c, -s, x + dx - c * x + s * y], [s, c, y + dy - s * x - c * y], [0, 0, 1]])
+
+
+# --- the evidence ---------------------------------------------------------------------------------------------------
+
+SIDE = 512  # pixels of the longer side of the copies on which areas are compared
+AREA = 64  # pixels of an area's side
+REACH = 12  # pixels: how far an area may move on its own
+NEAR = 2.5  # pixels: how far it moves at most where the alignment is right
+FILLED = 0.7  # of an area: the least that both pictures show
+BY_CHANCE = 21 / (2 * REACH + 1) ** 2  # whole-pixel shifts up to NEAR, of all that an area may take
+SURE = 1e-7
+"""Probability of so many areas agreeing by chance, below which an alignment is believed."""
+EXACT = 1.25
+"""Pixels of expected error at the corners, from which on it is not."""
+
+
+class Evidence(NamedTuple):
+    """Parts of the pair, each matched by itself. areas: how many; agreeing: how many of them say the same.
+
+    error: the mean error to be expected at the corners of the visible picture, in pixels of the finer of the two
+    pictures, from how well the agreeing areas agree and where they are.
+    """
+
+    agreeing: int
+    areas: int
+    error: float
+
+    @property
+    def chance(self) -> float:
+        """The probability of this or more agreement between unrelated pictures, as of independent areas."""
+        return float(stats.binom.sf(self.agreeing - 1, self.areas, BY_CHANCE)) if self.areas else 1.0
+
+    @property
+    def sure(self) -> bool:
+        return self.chance < SURE and self.error < EXACT
+
+
+def evidence(ir: Picture, vis: Picture, matrix: np.ndarray) -> Evidence:
+    """Whether parts of the pair, each matched by itself, lie where `matrix` puts them."""
+    ir_field, vis_field, grid = _fields(ir, vis, matrix, SIDE)
+    h, w = vis_field.shape
+    areas, agreeing = 0, []
+    for y, x in itertools.product(*(range(0, side - AREA + 1, AREA) for side in (h, w))):
+        a, b = (field[y : y + AREA, x : x + AREA] for field in (ir_field, vis_field))
+        if min(np.count_nonzero(a), np.count_nonzero(b)) >= FILLED * AREA**2:
+            areas += 1
+            shift = _own_shift(a, b)
+            if math.hypot(*shift) <= NEAR:
+                agreeing.append((x + AREA / 2, y + AREA / 2, *shift))
+    finer = max(1.0, math.sqrt(abs(np.linalg.det(matrix[:2, :2])))) * float(grid[0, 0])
+    return Evidence(len(agreeing), areas, finer * _corner_error(np.array(agreeing), h, w))
+
+
+def _own_shift(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """(dx, dy) between two areas, in pixels."""
+    shape = [AREA + REACH] * 2
+    shifts = np.arange(-REACH, REACH + 1)
+    found = fft.ifft2(np.conj(fft.fft2(a, shape)) * fft.fft2(b, shape)).real[np.ix_(shifts, shifts)]
+    dy, dx, _ = peak(cv2.GaussianBlur(found, (0, 0), 1.5))
+    return dx, dy
+
+
+def _corner_error(agreeing: np.ndarray, h: int, w: int) -> float:
+    """What the scatter of areas (N, 4: x, y, dx, dy) leaves open of a similarity, as a distance at the corners.
+
+    Least squares: a shift and a complex factor, so a displacement at distance r from the areas' middle has the
+    variance (1/N + r^2 / sum of r_i^2) times that of an area's.
+    """
+    if len(agreeing) < 4:
+        return math.inf
+    at, moved = (agreeing[:, i] + 1j * agreeing[:, i + 1] for i in (0, 2))
+    middle = at.mean()
+    spread = float((np.abs(at - middle) ** 2).sum()) + 1e-9
+    factor = (np.conj(at - middle) * moved).sum() / spread
+    rest = moved - moved.mean() - factor * (at - middle)
+    variance = float((np.abs(rest) ** 2).sum()) / (len(agreeing) - 2)
+    far = np.abs(np.array([0, w, w + 1j * h, 1j * h]) - middle) ** 2
+    return float(np.sqrt(math.pi / 4 * variance * (1 / len(agreeing) + far / spread)).mean())
