@@ -92,8 +92,7 @@ class EdgeBlock(nn.Module):
 def circular_convolution(a: Tensor, b: Tensor) -> Tensor:
     """(b, c, h, w) each and back: the picture continues at its opposite edge. At least in float32, also under autocast:
     cuFFT refuses bfloat16, and sums over a picture overflow float16."""
-    if a.dtype in (torch.bfloat16, torch.float16):
-        a, b = a.float(), b.float()
+    a, b = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in (a, b))  # one alone may be
     if torch.compiler.is_exporting():  # onnxruntime cannot run one-sided transforms of variable sizes
         return torch.fft.ifft2(torch.fft.fft2(a) * torch.fft.fft2(b)).real
     return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b), s=a.shape[-2:])
