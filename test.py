@@ -27,10 +27,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weights
+from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weight_files, weights
 from fusion.data import doctor
 from fusion.memory import is_about_memory, keep_freed_memory
-from fusion.metrics import scoring, significance
+from fusion.metrics import published, scoring, significance
 from fusion.names import natural
 from fusion.options import ModelOptions, TestOptions
 from fusion.pairing import Pair
@@ -164,7 +164,8 @@ class Journal:
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
     file = weights.chosen(model.name, model.weights, task)[1]
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file else None
+    contents = b"".join(part.read_bytes() for part in weight_files.files(file)) if file else None
+    sha256 = hashlib.sha256(contents).hexdigest() if contents else None
     parts = [__version__, model.name, model.options, sha256, options.output, options.metrics.profile, list(chosen)]
     if (how := (model.speed, model.max_memory)) != ("exact", None):
         parts.append(how)
@@ -336,8 +337,19 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
         "skipped": plan.skipped,
         "failures": results.failures,
     }
+    if options.metrics.profile == published.PROFILE:
+        add_published(plan, summary)
     with images.atomic_path(options.out / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def add_published(plan: build.Comparison, summary: dict) -> None:
+    """Beside each row what is printed of its method; not where options or speed make it another method."""
+    for dataset, found in zip(plan.datasets, summary["datasets"], strict=True):
+        for model, row in zip(models_for(plan, dataset), found["rows"], strict=True):
+            as_published = not model.options and model.speed == "exact"
+            if as_published and (printed := published.beside(model.name, found["name"], row["mean"])):
+                row["published"] = printed
 
 
 def write_page(plan: build.Comparison, out: Path) -> None:

@@ -22,7 +22,7 @@ from fusion.options import DatasetOptions, ModelOptions, TestOptions
 from fusion.pairing import Pairing, find_pairs
 from fusion.reading import How
 from fusion.registry import NETWORKS, UnknownName
-from fusion.weight_files import is_onnx
+from fusion.weight_files import files, is_onnx
 
 
 def network(
@@ -195,7 +195,7 @@ def _check_model(model: ModelOptions) -> str | None:
     if not cls.learned:
         row(model)
         return None
-    if model.weights is not None and str(model.weights) != weights.NONE and not model.weights.is_file():
+    if model.weights is not None and str(model.weights) != weights.NONE and not files(model.weights):
         reason = (
             f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
             f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file "

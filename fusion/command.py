@@ -17,6 +17,7 @@ COMMANDS = {
     "data": ("scripts/get_data.py", "where data sets come from; fetch them"),
     "patches": ("scripts/make_patches.py", "cut training patches"),
     "saliency": ("scripts/make_saliency.py", "saliency masks for training"),
+    "methods": ("scripts/methods.py", "all methods: papers, sizes, weights, time and memory"),
     "export": ("scripts/export_onnx.py", "write a network as an ONNX file"),
     "outlines": ("scripts/outlines.py", "gradient energy that no source explains"),
 }

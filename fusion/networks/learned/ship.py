@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fusion.inference.ship import ship_form
 from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
-from fusion.networks.base import Convention, Network, count
+from fusion.networks.base import About, Convention, Network, count
 from fusion.registry import NETWORKS
 
 
@@ -254,6 +254,12 @@ class SHIP(Network):
     """
 
     convention = Convention(infrared="first")
+    about = About(
+        paper="Zheng et al.: Probing Synergistic High-Order Interaction in Infrared and Visible Image Fusion, CVPR",
+        year=2024,
+        licence="none stated",
+        weights="zheng980629/SHIP: SHIP_model.pth",
+    )
     blocks = (EdgeBlock, SpatialInteraction, ChannelInteraction, InvertibleBlock)
 
     def __init__(self, *, channels: int = 16, interactions: int = 3):
