@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 
 DATA ?= test_img/sample
 
-.PHONY: help demo train-demo test test-all bench samples web clean
+.PHONY: help demo train-demo test test-all bench samples web app clean
 
 help:
 	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
+	@echo "make app       a page in the browser: drop two pictures on it, compare methods"
 	@echo "make train-demo [DATA=folder]  train a network on the folder's ir/ and vi/ (three minutes), fuse them, compare"
 	@echo "make test      style and tests, a few minutes"
 	@echo "make test-all  the slow tests too"
@@ -53,6 +54,10 @@ bench: $(READY)
 web: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[onnx]'
 	$(BIN)/python scripts/export_page.py -o web
+
+app: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[app]'
+	$(BIN)/python scripts/app.py
 
 samples: $(READY)
 	$(BIN)/python scripts/make_samples.py

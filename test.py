@@ -14,7 +14,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import statistics
 import sys
 import time
@@ -28,15 +27,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weights
+from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weight_files, weights
 from fusion.data import doctor
-from fusion.memory import keep_freed_memory
-from fusion.metrics import scoring, significance
+from fusion.memory import is_about_memory, keep_freed_memory
+from fusion.metrics import published, scoring, significance
 from fusion.names import natural
 from fusion.options import ModelOptions, TestOptions
 from fusion.pairing import Pair
 from fusion.reading import once
 from fusion.registry import UnknownName
+from fusion.share import Share
 from fusion.terminal import forgive_encodings
 
 
@@ -51,13 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
             plan = build.comparison(options, args.opt)
             share = Share.of_this_process()
             look(plan, strict=args.strict, silent=share.rank > 0)
-            device = share.device(options.device)
+            device = build.device(share.device(options.device))
             with share.first_process_first():
                 journal = Journal(options.out, fresh=args.fresh and share.rank == 0)
         except (ValueError, UnknownName, OSError) as error:
             return stop(2, f"error: {in_one_line(error)}")
         try:
-            results = share.merge(compare(plan, options, device, journal, share), plan)
+            results = merged(share.gather(compare(plan, options, device, journal, share)), plan)
             if share.rank > 0:
                 share.end()
                 return 0  # a launcher stops all processes when one fails: the first one, which writes, tells the status
@@ -74,55 +74,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if results.failures else 0
 
 
-class Share:
-    """This process's part of the pairs: every `world`-th from number `rank` on."""
+def merged(parts: list[Results], plan: build.Comparison) -> Results:
+    """The results of all processes, in the order that one process would have made them in."""
+    if len(parts) == 1:
+        return parts[0]
+    sets = [d.options.name for d in plan.datasets]
+    rows = [m.row for m in plan.models]
 
-    def __init__(self, state=None):
-        self.state = state
-        self.rank, self.world = (state.process_index, state.num_processes) if state else (0, 1)
+    def place(entry: dict) -> tuple:
+        row = rows.index(entry["model"]) if entry["model"] in rows else -1
+        return sets.index(entry["dataset"]), natural(entry["image"]), row
 
-    @classmethod
-    def of_this_process(cls) -> Share:
-        """All of them, unless torchrun or accelerate started several processes."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        from accelerate import PartialState
-
-        return cls(PartialState(cpu=not torch.cuda.is_available()))
-
-    def device(self, name: str) -> torch.device:
-        return self.state.device if self.state and name == "auto" else build.device(name)
-
-    def first_process_first(self):
-        return self.state.main_process_first() if self.state else nullcontext()
-
-    def end(self) -> None:
-        """Leave together: a process that is gone early takes the connection of the others with it."""
-        if self.state:
-            self.state.wait_for_everyone()
-            self.state.destroy_process_group()
-
-    def of(self, pairs: list) -> list:
-        return pairs[self.rank :: self.world]
-
-    def merge(self, results: Results, plan: build.Comparison) -> Results:
-        """The results of all processes, in the order that one process would have made them in."""
-        if self.world == 1:
-            return results
-        from accelerate.utils import gather_object
-
-        every = gather_object([results])
-        sets = [d.options.name for d in plan.datasets]
-        rows = [m.row for m in plan.models]
-
-        def place(entry: dict) -> tuple:
-            row = rows.index(entry["model"]) if entry["model"] in rows else -1
-            return sets.index(entry["dataset"]), natural(entry["image"]), row
-
-        return Results(
-            records=sorted((r for part in every for r in part.records), key=place),
-            failures=sorted((f for part in every for f in part.failures), key=place),
-        )
+    return Results(
+        records=sorted((r for part in parts for r in part.records), key=place),
+        failures=sorted((f for part in parts for f in part.failures), key=place),
+    )
 
 
 def stop(status: int, message: str) -> int:
@@ -198,7 +164,8 @@ class Journal:
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
     file = weights.chosen(model.name, model.weights, task)[1]
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest() if file else None
+    contents = b"".join(part.read_bytes() for part in weight_files.files(file)) if file else None
+    sha256 = hashlib.sha256(contents).hexdigest() if contents else None
     parts = [__version__, model.name, model.options, sha256, options.output, options.metrics.profile, list(chosen)]
     if (how := (model.speed, model.max_memory)) != ("exact", None):
         parts.append(how)
@@ -344,7 +311,7 @@ class Scorer:
         except ValueError as error:
             raise PairError(error) from error
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+            if not is_about_memory(error):
                 raise
             raise PairError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
 
@@ -370,8 +337,19 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
         "skipped": plan.skipped,
         "failures": results.failures,
     }
+    if options.metrics.profile == published.PROFILE:
+        add_published(plan, summary)
     with images.atomic_path(options.out / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def add_published(plan: build.Comparison, summary: dict) -> None:
+    """Beside each row what is printed of its method; not where options or speed make it another method."""
+    for dataset, found in zip(plan.datasets, summary["datasets"], strict=True):
+        for model, row in zip(models_for(plan, dataset), found["rows"], strict=True):
+            as_published = not model.options and model.speed == "exact"
+            if as_published and (printed := published.beside(model.name, found["name"], row["mean"])):
+                row["published"] = printed
 
 
 def write_page(plan: build.Comparison, out: Path) -> None:

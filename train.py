@@ -24,7 +24,7 @@ from accelerate.utils import gather_object
 from fusion import build_training, config, images, weights
 from fusion.build_training import NothingToTrain, Run, is_first_process, nothing_to_train
 from fusion.data import doctor
-from fusion.memory import keep_freed_memory
+from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.options import TrainOptions
 from fusion.reading import once
 from fusion.registry import NETWORKS, UnknownName
@@ -35,8 +35,6 @@ from fusion.training.trainer import Diverged
 
 FREE = {"name", "device", "data.workers", "log_every", "save_every", "keep", "patience", "validation", "deliver"}
 """Options that a resumed run may change; the others decide the weights."""
-
-NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # PyTorch raises plain RuntimeErrors on CPUs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,10 +114,6 @@ def fail(error: Exception | str, status: int, *, everywhere: bool = False) -> in
     if is_first_process() or everywhere:
         print(f"error: {error}", file=sys.stderr, flush=True)
     return status
-
-
-def is_about_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def no_memory(options: TrainOptions) -> str:

@@ -13,7 +13,7 @@
 __version__ = "0.1.0"
 
 
-def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, **options):
+def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, device="cpu", **options):
     """A network that fuses, in evaluation mode: by its name with the weights that come with the project, or by a file.
 
     name: `cddfuse`, `ship`, `swift`, `cpfusion`, or whatever else is registered; or the path of an .onnx file that
@@ -26,13 +26,14 @@ def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, **
     max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse (the same result) and ship
         (overlapping tiles where the whole picture does not fit, which warns how far they differ). A pair that needs
         more raises ValueError.
+    device: where pictures are fused: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU where there is one that works.
     options: constructor arguments.
-    Raises LookupError for an unknown name, ValueError for options or weights that do not fit or are not finite,
-    FileNotFoundError.
+    Raises LookupError for an unknown name, ValueError for options or weights that do not fit or are not finite and for
+    a device that is not there, FileNotFoundError.
     """
     from fusion import build
 
-    return build.ready(name, weights, options, task, speed=speed, max_memory=max_memory)
+    return build.ready(name, weights, options, task, speed=speed, max_memory=max_memory, device=device)
 
 
 def fuse(network, ir, vis, *, output="colour", task="infrared-visible", range="auto"):

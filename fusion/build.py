@@ -6,6 +6,7 @@ Everything that can be wrong with a config is found here, before any work starts
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fusion.options import DatasetOptions, ModelOptions, TestOptions
 from fusion.pairing import Pairing, find_pairs
 from fusion.reading import How
 from fusion.registry import NETWORKS, UnknownName
-from fusion.weight_files import is_onnx
+from fusion.weight_files import files, is_onnx
 
 
 def network(
@@ -32,17 +33,19 @@ def network(
     *,
     speed: Speed = "exact",
     max_memory: int | str | None = None,
+    device: str = "cpu",
 ) -> Network:
     """A registered network in evaluation mode, with the weights of `weight_file` where one is given; or an ONNX file.
 
     Options count in this order: those stated here, those written in the weight file, those that suit the task.
     speed, max_memory: how it fuses pictures (`Network.fuse_for_inference`); memory in bytes or as `3GiB`.
+    device: where it stands, in words of the function `device`.
     Raises UnknownName, ValueError, FileNotFoundError, ImportError (an ONNX file without onnxruntime).
     """
     if name not in NETWORKS and (str(name).endswith(".onnx") or is_onnx(name)):
         if weight_file or options or max_memory or speed != "exact":
             raise ValueError(f"{name} has its weights and options inside, in float32: give none")
-        return OnnxNetwork(name)
+        return placed(OnnxNetwork(name), device)
     cls = NETWORKS[name]
     if weight_file and not cls.learned:
         raise ValueError(f"{name} is rule-based and takes no weights, but got {weight_file}")
@@ -56,7 +59,7 @@ def network(
         weights.load(built, weight_file)
     built.speed, built.max_memory = speed, number_of_bytes(max_memory)
     built.check_inference(speed, built.max_memory)
-    return built.eval()
+    return placed(built.eval(), device)
 
 
 def ready(
@@ -102,14 +105,46 @@ def number_of_bytes(text: int | str | None) -> int | None:
 def device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:1`, ... -> a device that is there; ValueError where it is not."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        if reason := _unusable(torch.device("cuda")):
+            warnings.warn(f"the GPU cannot be used ({reason}): the CPU is taken", stacklevel=2)
+            return torch.device("cpu")
+        return torch.device("cuda")
     try:
         chosen = torch.device(name)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu") from error
+    else:
+        reason = _unusable(chosen)
+    if reason:
+        raise ValueError(f"device: '{name}' cannot be used here ({reason}); try auto or cpu")
     return chosen
+
+
+def placed(network: Network, where: str) -> Network:
+    """`network` on the device `where`; ValueError where it cannot stand there."""
+    if not isinstance(network, OnnxNetwork):
+        return network.to(device(where))
+    if where not in ("auto", "cpu"):
+        raise ValueError(
+            f"device: an ONNX file runs on the CPU, not on '{where}'; take auto, cpu or the weights' own file"
+        )
+    return network
+
+
+def _unusable(device: torch.device) -> str | None:
+    """Why nothing can be computed on `device`; None where it can.
+
+    A GPU can be there and yet be too old for the code in PyTorch's package: only an operation shows it.
+    """
+    if device.type == "cuda" and torch.cuda.is_available() and (device.index or 0) >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs"  # PyTorch would print a trace of its own first
+    try:
+        torch.ones(1, device=device).add(1).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 @dataclass(frozen=True)
@@ -160,7 +195,7 @@ def _check_model(model: ModelOptions) -> str | None:
     if not cls.learned:
         row(model)
         return None
-    if model.weights is not None and str(model.weights) != weights.NONE and not model.weights.is_file():
+    if model.weights is not None and str(model.weights) != weights.NONE and not files(model.weights):
         reason = (
             f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
             f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file "

@@ -29,6 +29,7 @@ from fusion.data.sampler import loader
 from fusion.networks.base import Network, checkpoint_activations
 from fusion.options import DatasetOptions, PhaseOptions, TrainOptions, ValidationOptions
 from fusion.pairing import Pair, find_pairs
+from fusion.precision import round_products_in_training
 from fusion.reading import How
 from fusion.registry import DATASETS, NETWORKS, OBJECTIVES, UnknownName, did_you_mean
 from fusion.training import rates
@@ -129,8 +130,8 @@ def _dataset(options: TrainOptions):
 
 
 def _accelerator(options: TrainOptions) -> Accelerator:
-    device = build.device(options.device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    device = build.device(_own_device(options.device) if processes > 1 else options.device)
     if options.data.batch_size % processes:
         raise ValueError(
             f"data.batch_size: {options.data.batch_size} does not divide among {processes} processes: use a multiple"
@@ -141,10 +142,9 @@ def _accelerator(options: TrainOptions) -> Accelerator:
     if precision == "fp16" and device.type == "cpu":
         raise ValueError("precision: fp16 needs a GPU; use bf16 or fp32 on a CPU")
     if device.type == "cuda":
-        if processes == 1 and device.index is not None:
+        if device.index is not None:
             torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("high")  # TF32: ten bits more than bf16, several times fp32's speed
-        torch.backends.cudnn.allow_tf32 = True
+        round_products_in_training()
         torch.backends.cudnn.benchmark = True  # every batch has one size
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
@@ -153,6 +153,16 @@ def _accelerator(options: TrainOptions) -> Accelerator:
         # The other processes wait while the first one validates.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
     )
+
+
+def _own_device(name: str) -> str:
+    """The GPU of this process among several, each of which needs one to itself."""
+    if name not in ("auto", "cuda") or not torch.cuda.is_available():
+        return name
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if processes > gpus:
+        raise ValueError(f"{processes} processes but {gpus} GPUs here: use --nproc-per-node {gpus}, or device=cpu")
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 def computes_in_bf16(device: torch.device) -> bool:

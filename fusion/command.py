@@ -8,6 +8,7 @@ import sys
 from fusion import places
 
 COMMANDS = {
+    "app": ("scripts/app.py", "a page in the browser that fuses the pictures dropped on it"),
     "fuse": ("scripts/fuse.py", "a pair of pictures, the pairs of two folders, or two videos"),
     "score": ("scripts/score.py", "measure anybody's fused pictures"),
     "compare": ("test.py", "fuse and score data sets with several methods; tables and a page"),
@@ -16,6 +17,7 @@ COMMANDS = {
     "data": ("scripts/get_data.py", "where data sets come from; fetch them"),
     "patches": ("scripts/make_patches.py", "cut training patches"),
     "saliency": ("scripts/make_saliency.py", "saliency masks for training"),
+    "methods": ("scripts/methods.py", "all methods: papers, sizes, weights, time and memory"),
     "export": ("scripts/export_onnx.py", "write a network as an ONNX file"),
     "outlines": ("scripts/outlines.py", "gradient energy that no source explains"),
 }

@@ -160,16 +160,18 @@ def grey_levels(image: np.ndarray) -> np.ndarray:
     return np.rint(scaled).astype(np.float64)
 
 
-def recolour(fused: np.ndarray, source: np.ndarray, how: Literal["ycrcb", "shift"]) -> np.ndarray:
+def recolour(fused: np.ndarray, source: np.ndarray, how: Literal["ycrcb", "ycrcb8", "shift"]) -> np.ndarray:
     """Give a fused luminance the colour of `source`.
 
     fused: (H, W) float32; source: (H, W, 3) RGB float32 in [0, 1]; returns (H, W, 3), clipped to [0, 1].
-    how: `ycrcb` replaces Y of YCrCb with OpenCV's (and SHIP's) rounded constants; `shift` adds the change in
-    luminance to each channel, which is replacing Y in exact BT.601.
+    how: `ycrcb` replaces Y of YCrCb with OpenCV's (and SHIP's) rounded constants; `ycrcb8` does so with Cr and Cb in
+    whole 8-bit levels over 255, the neutral 128 left where it is; `shift` adds the change in luminance to each
+    channel, which is replacing Y in exact BT.601.
     """
     if how == "shift":
         return np.clip(source + (fused - luminance(source))[..., None], 0, 1)
-    planes = cv2.cvtColor(source, cv2.COLOR_RGB2YCrCb)
+    planes = cv2.cvtColor(to_uint8(source) if how == "ycrcb8" else source, cv2.COLOR_RGB2YCrCb)
+    planes = to_float(planes) if how == "ycrcb8" else planes
     planes[..., 0] = fused
     return np.clip(cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB), 0, 1)
 

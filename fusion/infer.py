@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fusion import images
 from fusion.networks.base import Network
+from fusion.precision import float32_products
 from fusion.reading import How, of_pair, of_type, upright
 from fusion.reading.ranges import applied
 
@@ -114,11 +115,14 @@ def check_pair(network: Network, ir: np.ndarray, vis: np.ndarray) -> None:
 
 def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
     """What the network sees: two (H, W) float32 planes in [0, 1]."""
-    rounded = network.convention.rounded_input
+    how = network.convention
     # PET and SPECT are coloured on purpose: their first channel alone would drop most of the signal.
-    if network.convention.infrared == "first" and ir.ndim == 3 and task != "medical":
+    if how.infrared == "first" and ir.ndim == 3 and task != "medical":
         ir = ir[..., 0]
-    return _plane(ir, rounded), _plane(vis, rounded)
+    planes = _plane(ir, how.rounded_input or how.infrared == "rounded"), _plane(vis, how.rounded_input)
+    if how.stretched_input is not None:
+        planes = tuple(stretch(plane, epsilon=how.stretched_input) for plane in planes)
+    return planes
 
 
 def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
@@ -130,12 +134,11 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
     tensors = list(itertools.chain(network.parameters(), network.buffers()))
-    device = next((t.device for t in tensors), torch.device("cpu"))
+    device = network.place.device
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        # PyTorch lets convolutions on CUDA round to TF32 unless told otherwise; the published results are float32's.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), float32_products(device):
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
             # pictures may pass the form itself.
@@ -152,10 +155,17 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
             module.training = training
 
 
-def stretch(fused: np.ndarray, span: tuple[float, float] | None = None) -> np.ndarray:
-    """`span`, or else minimum and maximum of the whole picture, -> 0 and 1; a constant picture stays as it is."""
-    low, high = span or (fused.min(), fused.max())
-    return (fused - low) / (high - low) if high > low else fused
+def stretch(
+    picture: np.ndarray, span: tuple[float, float] | None = None, *, epsilon: float | None = None
+) -> np.ndarray:
+    """`span`, or else minimum and maximum of all of `picture`, -> 0 and 1.
+
+    A constant picture stays as it is; with an epsilon, which is added to the difference, it becomes 0.
+    """
+    low, high = span or (picture.min(), picture.max())
+    if epsilon:
+        return (picture - low) / (high - low + np.float32(epsilon))
+    return (picture - low) / (high - low) if high > low else picture
 
 
 def colour_source(ir: np.ndarray, vis: np.ndarray, task: str) -> np.ndarray | None:
@@ -173,11 +183,15 @@ def finish(
     span: of a method that stretches, what becomes 0 and 1 instead of this picture's own minimum and maximum (video).
     """
     how = network.convention
+    if how.clip:
+        fused = fused.clip(0, 1)
     if how.stretch:
-        fused = stretch(fused, span)
+        fused = stretch(fused, span, epsilon=how.stretch_epsilon)
     # A luminance that is replaced is clipped first, as SHIP does; one that shifts RGB is clipped in RGB (CPFusion).
     if colours is None or how.colour == "ycrcb":
         fused = fused.clip(0, 1)
     if colours is not None:
         fused = images.recolour(fused, images.to_float(colours), how.colour)
+    if how.stretch_picture:
+        fused = stretch(fused)
     return images.to_uint8(fused, how.quantise)

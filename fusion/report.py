@@ -19,7 +19,9 @@ def write(out: Path) -> str:
     Raises OSError where a file cannot be read or written.
     """
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    parts = [part for d in summary["datasets"] for part in (_markdown(d, summary), *_statistics(d, summary))]
+    parts = [
+        part for d in summary["datasets"] for part in (_markdown(d, summary), *_published(d), *_statistics(d, summary))
+    ]
     markdown = "\n\n".join([_heading(summary), *parts, *_notes(summary)])
     _write(out / "summary.md", markdown + "\n")
     return "\n\n".join([*(_text(d, summary) for d in summary["datasets"]), *_notes(summary)])
@@ -123,6 +125,37 @@ def _markdown(dataset: dict, summary: dict) -> str:
         printed = [f"**{v}**" if best else v for v, best in values]
         lines.append("| " + " | ".join([model.replace("|", "\\|"), *printed, seconds]) + " |")
     return "\n".join(lines)
+
+
+def _published(dataset: dict) -> list[str]:
+    """What papers print of the same methods, cell by cell; nothing where they print none of them."""
+    rows = [row for row in dataset["rows"] if "published" in row]
+    if not rows:
+        return []
+    columns = list(dict.fromkeys(name for row in rows for name in row["published"]["printed"]))
+    lines = ["| published | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for row in rows:
+        cells = [published_cell(row["published"], name) for name in columns]
+        lines.append("| " + " | ".join([row["model"].replace("|", "\\|"), *cells]) + " |")
+    return [published_legend(dataset, rows), "\n".join(lines)]
+
+
+def published_cell(published: dict, name: str) -> str:
+    """`6.83 =` where ours prints alike, else what ours is more."""
+    if name not in published["printed"]:
+        return "-"
+    off = published["difference"][name]
+    return f"{published['printed'][name]} {f'{off:+.2f}' if off else '='}"
+
+
+def published_legend(dataset: dict, rows: list[dict]) -> str:
+    about = rows[0]["published"]
+    source = f"As printed in {about['paper']}, means over {about['pairs']} pairs"
+    lines = [f"{source}; `=`: ours prints alike, else ours less theirs."]
+    if about["pairs"] != dataset["pairs"]:
+        lines.append(f"Ours are means over {dataset['pairs']} pairs: they need not agree.")
+    lines += [f"{row['model']}: {row['published']['remark']}." for row in rows if row["published"]["remark"]]
+    return " ".join(lines)
 
 
 def _statistics(dataset: dict, summary: dict) -> list[str]:

@@ -19,6 +19,8 @@ import numpy as np
 import safetensors
 import torch
 
+from fusion import tensorflow_checkpoint
+
 CODE_SIGNS = ("nsupported global", "unsupported GLOBAL", "unrecognized function", "Can only create", "Can only build")
 """What PyTorch's restricted reader says of a pickle that asks for functions or classes; chooses the message only."""
 
@@ -50,6 +52,13 @@ def read(path: str | Path) -> Contents:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
     raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")
+
+
+def files(path: str | Path) -> list[Path]:
+    """The files that `read` would read, as far as they are there."""
+    path = Path(path)
+    found = [*pair(path).values()] or [tensorflow_checkpoint.data_file(path) or path]
+    return [file for file in found if file.is_file()]
 
 
 def is_known(path: str | Path) -> bool:
@@ -154,7 +163,45 @@ def _harmless() -> list[Any]:
 
 HARMLESS = _harmless()
 
+
+# --- two PyTorch files of one network: Encoder.x and Decoder.x -------------------------------------------------------
+
+PARTS = ("Encoder", "Decoder")
+
+
+def pair(path: Path) -> dict[str, Path]:
+    """Part -> file, where `path` is one of the two or their folder, and both are there."""
+    if path.is_dir():
+        path = min(path.glob("Encoder*"), default=path)
+    own = next((part for part in PARTS if path.name.startswith(part)), None)
+    if own is None:
+        return {}
+    files = {part: path.with_name(path.name.replace(own, part, 1)) for part in PARTS}
+    return files if all(_is_torch(file, start(file)) for file in files.values()) else {}
+
+
+def _is_pair(path: Path, head: bytes) -> bool:
+    return bool(pair(path))
+
+
+def _read_pair(path: Path) -> Contents:
+    return Contents({part: _read_torch(file).tensors for part, file in pair(path).items()})
+
+
+# --- TensorFlow 1 ---------------------------------------------------------------------------------------------------
+
+
+def _is_tensorflow(path: Path, head: bytes) -> bool:
+    return tensorflow_checkpoint.data_file(path) is not None
+
+
+def _read_tensorflow(path: Path) -> Contents:
+    return Contents(tensorflow_checkpoint.read(path))
+
+
 READERS = [
     Reader("safetensors", _is_safetensors, _read_safetensors),
+    Reader("PyTorch, two files", _is_pair, _read_pair),
     Reader("PyTorch", _is_torch, _read_torch),
+    Reader("TensorFlow 1", _is_tensorflow, _read_tensorflow),
 ]

@@ -72,8 +72,8 @@ def chosen(name: str | None, weights: str | Path | None = None, task: str = "") 
     if file := shipped(name, task):
         return name, file
     raise FileNotFoundError(
-        f"no weights of {name} come with this project: name their file (README, Weights), or train them; "
-        "weights 'none' gives the untrained network"
+        f"no weights of {name} come with this project: name their file (scripts/get_data.py fetches what authors "
+        "released), or train them; weights 'none' gives the untrained network"
     )
 
 
@@ -190,6 +190,8 @@ FOREIGN = {
     "model.0.conv.weight": "a YOLO detector",
     "patch_embed.proj.weight": "a Restormer, a Swin or another transformer",
     "cls_token": "a vision transformer",
+    "cov1.cov1.1.weight": "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",
+    "cov5.cov5.0.weight": "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",
     "conv_first.weight": "a super-resolution network (BasicSR)",
 }
 """A key -> what people call the file it is often found in."""
@@ -268,4 +270,16 @@ def _fill(network: Network, state: dict[str, Tensor], path: str | Path) -> None:
             f"{path} is refused: {len(bad)} of {len(state)} tensors hold NaN or infinity, e.g. {bad[0]}: the training "
             "that wrote it had diverged; take an earlier file"
         )
-    network.load_state_dict(state)
+    network.load_state_dict({key: _normal(value) for key, value in state.items()})
+
+
+TINY = torch.finfo(torch.float32).tiny
+
+
+def _normal(value: Tensor) -> Tensor:
+    """`value` with what is denormal in float32 set to zero.
+
+    Weight decay leaves such numbers in some authors' files (two thirds of TarDAL++'s weights). Next to any other number
+    they vanish in rounding, but a CPU multiplies with them many times more slowly.
+    """
+    return value.where(value.abs() >= TINY, 0) if value.is_floating_point() else value

@@ -30,26 +30,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
-import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from fusion import __version__, build, images, infer, videos, weights
+from fusion import __version__, build, images, videos, weights
 from fusion.data import doctor
 from fusion.data.alignment import MODELS
 from fusion.data.one_size import OneSize
+from fusion.folder_run import FolderRun, Record, WriteError, write
+from fusion.fuser import Fuser
 from fusion.memory import keep_freed_memory
 from fusion.pairing import Pair, Pairing, pair_folders
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
+from fusion.share import Share
 from fusion.terminal import forgive_encodings
-
-RECORD = ".fuse.jsonl"
-
-
-class WriteError(Exception):
-    """The disk or the folder refuses: no use in trying the next pair."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,13 +59,17 @@ def main(arguments: list[str] | None = None) -> int:
         args.out = checked_out(args, kind)
         of_pair(args.range)
         one_size = OneSize(args.resize, args.align, steady=kind == "video", note=note)
+        share = Share.of_this_process()
+        if share.world > 1 and (kind != "folder" or args.temporal):
+            raise ValueError("several processes share the pairs of folders, not frames that follow each other: use one")
+        args.device = share.device(args.device)
         network = load(args)
     except (ValueError, UnknownName, OSError, ImportError) as error:
         return stop(2, f"error: {in_one_line(error)}")
-    fuser = Fuser(network, args, one_size)
+    fuser = Fuser(network, one_size, args.output, args.task, args.temporal, args.side_by_side)
     try:
         if kind == "folder":
-            return fuse_folders(fuser, args, pairing)
+            return fuse_folders(fuser, args, pairing, share)
         return {"video": fuse_videos, "picture": fuse_pair}[kind](fuser, args)
     except WriteError as error:
         return stop(1, f"error: {in_one_line(error)}; finished pictures are kept, the same command continues")
@@ -224,6 +223,10 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
     return out
 
 
+def same(ir: Path | str, vis: Path | str) -> bool:
+    return ir == vis or (isinstance(ir, Path) and isinstance(vis, Path) and ir.samefile(vis))
+
+
 def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
     """The pairs to fuse, looked at: what seems wrong with them is a note, or an error where --strict says so.
 
@@ -231,13 +234,21 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
     """
     if kind == "folder":
         found = pair_folders(args.ir, args.vis, args.match)
-    elif args.ir.samefile(args.vis):
+    elif args.ir == args.vis or (
+        isinstance(args.ir, Path) and isinstance(args.vis, Path) and args.ir.samefile(args.vis)
+    ):
         raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
     else:
         found = Pairing([Pair(args.ir.stem, args.ir, args.vis)] if kind == "picture" else [])
     for line in found.examples():
         note(line)
-    settled = ["unreadable", "duplicate", *["size"] * bool(args.resize), *["range"] * (args.range != "auto")]
+    settled = ["unreadable", "duplicate"]
+    if args.align:
+        settled += ["size", "view", "shift"]
+    if args.resize:
+        settled.append("size")
+    if args.range != "auto":
+        settled.append("range")
     looked = doctor.quick_check(found.pairs, task=args.task, without=settled)
     doctor.refuse(looked, args.strict)
     for line in looked:
@@ -250,53 +261,14 @@ def load(args: argparse.Namespace):
     default = "swift" if args.weights is None or str(args.weights) == weights.NONE else None
     name, file = weights.chosen(args.model or default, args.weights, args.task)
     args.model, args.weights = name, file
-    network = build.network(name, file, task=args.task, speed=args.speed, max_memory=args.max_memory)
-    network = network.to(build.device(args.device))
+    how = {"speed": args.speed, "max_memory": args.max_memory, "device": args.device}
+    network = build.network(name, file, task=args.task, **how)
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
     return network.form()  # once, for all pictures
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------
-
-
-class Fuser:
-    """Two pictures -> the one to be written."""
-
-    def __init__(self, network, args: argparse.Namespace, one_size: OneSize):
-        self.network, self.args, self.one_size = network, args, one_size
-        self.span: tuple[float, float] | None = None
-        """Smoothed minimum and maximum of the raw output, of the frames so far."""
-
-    def __call__(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        """uint8 (H, W) or (H, W, 3) RGB; raises ValueError where the pair cannot be fused."""
-        args, network = self.args, self.network
-        ir, vis = self.one_size(ir, vis)
-        infer.check_pair(network, ir, vis)
-        try:
-            raw = infer.run(network, *infer.input_planes(network, ir, vis, args.task))
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
-                raise
-            raise ValueError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
-        colours = infer.colour_source(ir, vis, args.task) if args.output == "colour" else None
-        if args.temporal:
-            self._follow(float(raw.min()), float(raw.max()))
-        fused = infer.finish(network, raw, colours, self.span)
-        return beside(ir, vis, fused) if args.side_by_side else fused
-
-    def _follow(self, low: float, high: float) -> None:
-        """Exponential smoothing, each frame with the weight 1/N; the first frame begins where it is."""
-        before = self.span or (low, high)
-        self.span = tuple(old + (new - old) / self.args.temporal for old, new in zip(before, (low, high), strict=True))
-
-
-def beside(*pictures: np.ndarray) -> np.ndarray:
-    """8-bit pictures of one height in a row; in colour where one of them is."""
-    pictures = [images.to_uint8(images.to_float(p)) if p.dtype != np.uint8 else p for p in pictures]
-    if any(p.ndim == 3 for p in pictures):
-        pictures = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
-    return np.hstack(pictures)
 
 
 def fuse_pair(fuser: Fuser, args: argparse.Namespace) -> int:
@@ -311,53 +283,7 @@ def fuse_pair(fuser: Fuser, args: argparse.Namespace) -> int:
     return 0
 
 
-def write(path: Path, image: np.ndarray) -> None:
-    try:
-        images.write(path, image)
-    except OSError as error:
-        raise WriteError(error) from error
-
-
 # --- two folders ----------------------------------------------------------------------------------------------------
-
-
-class Record:
-    """Finished pictures of a folder, one JSON line each; a line cut by a crash is skipped."""
-
-    def __init__(self, folder: Path, *, fresh: bool):
-        self.folder, self.path = folder, folder / RECORD
-        self.lines: dict[str, dict] = {}
-        if fresh:
-            self.path.unlink(missing_ok=True)
-        self._append("")
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        if text and not text.endswith("\n"):
-            self._append("\n")  # after a cut line
-        for line in text.splitlines():
-            try:
-                record = json.loads(line)
-                self.lines[record["picture"]] = record
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    def find(self, picture: Path, key: str) -> dict | None:
-        """The record of a picture made under this key and not touched since."""
-        record = self.lines.get(self._name(picture))
-        return record if record and record.get("key") == key and record.get("stamp") == images.stamp(picture) else None
-
-    def add(self, picture: Path, key: str, span: tuple[float, float] | None) -> None:
-        record = {"picture": self._name(picture), "key": key, "stamp": images.stamp(picture), "span": span}
-        self._append(json.dumps(record) + "\n")
-
-    def _name(self, picture: Path) -> str:
-        return picture.relative_to(self.folder).as_posix()
-
-    def _append(self, text: str) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise WriteError(f"cannot write {self.path}: {error.strerror}") from error
 
 
 def method_key(args: argparse.Namespace) -> str:
@@ -373,33 +299,24 @@ def method_key(args: argparse.Namespace) -> str:
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 
-def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing) -> int:
-    for line in pairing.report():
+def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing, share: Share) -> int:
+    first = share.rank == 0
+    for line in pairing.report() if first else ():
         note(line)
-    ranges = images.ranges_of(pairing.pairs, args.range)
-    record, method, failed, made = Record(args.out, fresh=args.fresh), method_key(args), [], 0
-    for pair in tqdm(pairing.pairs, unit="picture", dynamic_ncols=True, disable=None):
-        picture = args.out / f"{pair.name}.png"
-        sources = " ".join(f"{path} {images.stamp(path)}" for path in (pair.ir, pair.vis))
-        key = f"{method} {sources} {fuser.span or ''}".strip()
-        if ranges != ("full", "full"):
-            key += f" {ranges}"
-        if done := record.find(picture, key):
-            fuser.span = tuple(done["span"]) if done["span"] else None
-            continue
-        try:
-            of_ir, of_vis = ranges
-            write(picture, fuser(images.read(pair.ir, of_ir), images.read(pair.vis, of_vis)))
-        except (ValueError, OSError) as error:
-            failed.append(f"error: {pair.name}: {in_one_line(error)}")
-            continue
-        record.add(picture, key, fuser.span)
-        made += 1
-    for line in failed:
-        print(line, file=sys.stderr)
-    kept = len(pairing.pairs) - made - len(failed)
-    print(f"{made} fused, {kept} were there, {len(failed)} failed: {args.out}")
-    return 1 if failed else 0
+    with share.first_process_first():
+        record = Record(args.out, fresh=args.fresh and first)
+    run = FolderRun(fuser, args.out, record, method_key(args), images.ranges_of(pairing.pairs, args.range))
+    pairs = share.of(pairing.pairs)
+    with tqdm(total=len(pairs), unit="picture", dynamic_ncols=True, disable=None if first else True) as bar:
+        counts = share.gather(run(pairs, bar.update))
+    failed = [line for count in counts for line in count.failed]
+    if first:
+        for line in failed:
+            print(line, file=sys.stderr)
+        made, kept = sum(count.made for count in counts), sum(count.kept for count in counts)
+        print(f"{made} fused, {kept} were there, {len(failed)} failed: {args.out}")
+    share.end()
+    return 1 if failed and first else 0  # a launcher stops all processes when one fails: the first tells the status
 
 
 # --- two videos -----------------------------------------------------------------------------------------------------
@@ -407,11 +324,12 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing) -> in
 
 def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
     try:
-        window = Window() if args.show else None
+        window = videos.Window() if args.show else None
         sources = opened(args)
         ranged = [videos.with_range(*each) for each in zip(sources, of_pair(args.range), strict=True)]
         pairs = videos.Pairs(*sources)
-        tell_times(pairs)
+        for line in pairs.remarks():
+            note(line)
         if args.align and not pairs.live:
             fuser.one_size.prepare(some_pairs(args, ranged))
         written = 0
@@ -461,43 +379,6 @@ def some_pairs(args: argparse.Namespace, ranged: list, most: int = 5) -> Iterato
     for number, frames in enumerate(itertools.islice(pairs, every * most)):
         if number % every == 0:
             yield tuple(f(frame) for f, frame in zip(ranged, frames, strict=True))
-
-
-def tell_times(pairs: videos.Pairs) -> None:
-    """How two sources that differ in rate, beginning or length are brought together."""
-    ir, vis = pairs.sources
-    if pairs.live:
-        return
-    if abs(ir.fps - vis.fps) > 0.01:
-        note(f"{ir.path} runs at {ir.fps:g} frames/s, {vis.path} at {vis.fps:g}: frames are paired by their times")
-    if abs(pairs.offset) > 0.5 / pairs.fps:
-        late, early = (vis, ir) if pairs.offset > 0 else (ir, vis)
-        lead = f"begins {abs(pairs.offset):.2f} s after {early.path}"
-        note(f"{late.path} {lead}: what that one shows before is left out")
-    lengths = [source.stated / source.fps for source in (ir, vis)]
-    ends = [length + max(0.0, sign * pairs.offset) for length, sign in zip(lengths, (-1, 1), strict=True)]
-    if all(lengths) and abs(ends[0] - ends[1]) > 1.5 / min(ir.fps, vis.fps):
-        longer = ir if ends[0] > ends[1] else vis
-        note(f"{longer.path} ends {abs(ends[0] - ends[1]):.2f} s later: what it shows then is left out")
-
-
-class Window:
-    """A window of frames. Raises ValueError where there is no display."""
-
-    def __init__(self):
-        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise ValueError("--show needs a display, and there is none here: leave it out, -o writes the video")
-        try:
-            cv2.namedWindow("fused", cv2.WINDOW_NORMAL)
-        except cv2.error:
-            raise ValueError(
-                "--show needs windows, which opencv-python-headless has not: pip install opencv-python"
-            ) from None
-
-    def show(self, frame: np.ndarray) -> bool:
-        """Whether to go on: q or Escape ends."""
-        cv2.imshow("fused", frame[..., ::-1] if frame.ndim == 3 else frame)
-        return cv2.waitKey(1) & 0xFF not in (ord("q"), 27)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Fetch data sets, or say how to get those that no program may fetch.
+"""Fetch data sets and authors' weights, or say how to get those that no program may fetch.
 
     python scripts/get_data.py                    what there is, and what is here already
     python scripts/get_data.py TNO RoadScene      into test_img/ and data/, where the configs look
     python scripts/get_data.py MSRS -o DIR        into DIR/MSRS/
+    python scripts/get_data.py seafusion ifcnn    their authors' weights, into models/seafusion/ and models/ifcnn/
 
 A cut download continues where the server allows it (HTTP Range; GitHub, which packs its archives on request, usually
 does not and begins again). A checksum is compared where the source states one; where it is unknown, the first download
-records its own beside the archive's place, and later ones must agree. Sources: data_sources.yml.
-Exit status: 0, 1 where something could not be fetched, 2 for a set that is not known, 130 after Ctrl-C.
+records its own beside the archive's place, and later ones must agree. Sources: data_sources.yml. Weights stay their
+authors': whoever uses them asks them for a licence where none is stated.
+Exit status: 0, 1 where something could not be fetched, 2 for a name that is not known, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import zipfile
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
@@ -35,8 +38,8 @@ ROOT = places.home()
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; none: list them")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="put the sets into DIR/NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets, or methods for weights; none: list them")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="put all into DIR/NAME")
     parser.add_argument("--keep", action="store_true", help="keep the archives")
     parser.add_argument("--retries", type=int, default=5, help="further attempts when one brings nothing (5)")
     parser.add_argument(
@@ -50,11 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     try:
         sources = yaml.safe_load(args.sources.read_text(encoding="utf-8"))
-        unknown = [name for name in args.names if name not in sources["sets"]]
+        known = [*sources["sets"], *sources.get("weights", {})]
+        unknown = [name for name in args.names if name not in known]
         if unknown:
-            near = get_close_matches(unknown[0], sources["sets"], 1, 0.5)
+            near = get_close_matches(unknown[0], known, 1, 0.5)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(f"no data set named '{unknown[0]}'. Known: {', '.join(sources['sets'])}.{hint}")
+            raise ValueError(f"no data set or weights named '{unknown[0]}'. Known: {', '.join(known)}.{hint}")
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
         return stop(2, f"{' '.join(str(error).split())}")
     if not args.names:
@@ -64,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for name in args.names:
             try:
-                get(name, sources, args)
+                (get if name in sources["sets"] else get_weights)(name, sources, args)
             except DownloadError as error:
                 failed = stop(1, f"{name}: {error}")
         if not failed and not args.keep:
@@ -100,7 +104,12 @@ def listing(sources: dict, out: Path | None) -> str:
         folders = targets(name, entry, out)
         state = "by hand" if not folders else "here" if all(map(here, folders)) else "to fetch"
         lines.append(f"{name:10}  {state:8}  {entry['about']}")
-    return "\n".join([*lines, "", "python scripts/get_data.py NAME ... fetches a set, or says how"])
+    lines.append("")
+    for name, entry in sources.get("weights", {}).items():
+        state = "here" if all(path.is_file() for path in weight_files(name, entry, out)) else "to fetch"
+        total = sum(file["bytes"] for file in entry["files"]) / 1e3
+        lines.append(f"{name:10}  {state:8}  authors' weights, {total:,.0f} kB, licence: {entry['licence']}")
+    return "\n".join([*lines, "", "python scripts/get_data.py NAME ... fetches a set or weights, or says how"])
 
 
 def get(name: str, sources: dict, args: argparse.Namespace) -> None:
@@ -146,6 +155,32 @@ def digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+# --- weights --------------------------------------------------------------------------------------------------------
+
+
+def weight_files(name: str, entry: dict, out: Path | None) -> list[Path]:
+    return [(out or ROOT / "models") / name / PurePosixPath(file["path"]).name for file in entry["files"]]
+
+
+def get_weights(name: str, sources: dict, args: argparse.Namespace) -> None:
+    """Bring the released files of one method to their folder."""
+    entry = sources["weights"][name]
+    repository = f"{entry.get('site', 'https://github.com')}/{entry['repository']}"
+    for file, path in zip(entry["files"], weight_files(name, entry, args.out), strict=True):
+        if path.is_file():
+            check(path, file["sha256"])
+            print(f"{name}: {path} is here already: nothing to do")
+            continue
+        try:
+            part = download(f"{repository}/raw/{entry['commit']}/{quote(file['path'])}", path, args.retries)
+            agreed(part, path, file["sha256"])
+        except DownloadError as error:
+            raise DownloadError(f"{error}; by hand: {file['path']} of {repository}, to {path}") from None
+        with disk(path):
+            os.replace(part, path)
+        print(f"{name}: {path}: the very file this project was tested with; licence: {entry['licence']}")
+
+
 # --- archives -------------------------------------------------------------------------------------------------------
 
 
@@ -164,30 +199,42 @@ def fetch(key: str, archive: dict, folder: Path, retries: int) -> Path:
         if not zipfile.is_zipfile(part):
             part.unlink()
             raise DownloadError(f"{archive['url']} sent something that is no zip archive: a page that asks to log in?")
-        found = checksum(part)
-        if expected and found != expected:
-            aside = path.with_suffix(".refused")
-            os.replace(part, aside)
-            raise DownloadError(
-                f"the checksum is wrong: expected {expected[:16]}... ({source}), got {found[:16]}...; the file is kept "
-                f"aside as {aside}"
-            )
+        found = agreed(part, path, expected, source)
         with disk(path):
             if not expected:
                 with atomic_path(record) as unfinished:
                     unfinished.write_text(f"{found}  {path.name}\n")
                 print(f"{path.name}: SHA-256 {found} recorded in {record}; there was none to compare with")
             os.replace(part, path)
-    elif expected and checksum(path) != expected:
+    else:
+        check(path, expected)
+    return path
+
+
+def agreed(part: Path, path: Path, expected: str | None, source: str = "the table") -> str:
+    """The checksum of what came for `path`; kept aside, and DownloadError, where it is not as expected."""
+    found = checksum(part)
+    if expected and found != expected:
+        aside = path.with_suffix(".refused")
+        os.replace(part, aside)
+        raise DownloadError(
+            f"the checksum is wrong: expected {expected[:16]}... ({source}), got {found[:16]}...; the file is kept "
+            f"aside as {aside}"
+        )
+    return found
+
+
+def check(path: Path, expected: str | None) -> None:
+    """Raise DownloadError where a file that is here is not the one expected, and make room for it."""
+    if expected and checksum(path) != expected:
         aside = path.with_suffix(".refused")
         os.replace(path, aside)
         raise DownloadError(f"{path} is damaged and now called {aside.name}: the same command fetches it again")
-    return path
 
 
 def drop_archives(sources: dict, names: list[str], folder: Path) -> None:
     """Remove the archives that these sets came from; records of checksums stay."""
-    for key in {sources["sets"][name].get("archive") for name in names} - {None}:
+    for key in {sources["sets"].get(name, {}).get("archive") for name in names} - {None}:
         (folder / f"{key}.zip").unlink(missing_ok=True)
 
 

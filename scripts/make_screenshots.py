@@ -1,9 +1,9 @@
-"""Take the README's pictures of a result page: docs/page*.png.
+"""Take the README's pictures of a result page and of the app: docs/page*.png, docs/app*.png.
 
     python scripts/make_screenshots.py [RESULTS] [-o docs]
 
 RESULTS is a folder that test.py wrote; without one, the sample pairs are compared first (configs/demo.yml, into a
-temporary folder). Needs Chromium and its driver (`apt install chromium chromium-driver`) and selenium.
+temporary folder). Needs Chromium and its driver (`apt install chromium chromium-driver`), selenium, and Gradio.
 Exit status: 0, 2 where that is missing or a picture cannot be written.
 """
 
@@ -46,32 +46,75 @@ SHOTS = (
     Shot("page_phone.png", 390, 844, script="$('#browser').scrollIntoView(); zoomBy(2, [0.6, 0.6]); moveSplit(0.4)"),
 )
 
+APP_SHOTS = (
+    Shot("app.png", 1240, 1560),
+    Shot("app_phone.png", 390, 844, dark=True, script="document.querySelector('#left').scrollIntoView()"),
+)
+SAMPLE = "04_harbour_dusk"
+
 COLOURS = """
-const known = $$(".swatch").map((swatch) => getComputedStyle(swatch).backgroundColor);
-return [...new Set([...known, ...["color", "backgroundColor"].map((name) => getComputedStyle($(":root"))[name])])];
+const known = [...document.querySelectorAll(".swatch")].map((swatch) => getComputedStyle(swatch).backgroundColor);
+const page = getComputedStyle(document.documentElement);
+return [...new Set([...known, page.color, page.backgroundColor])];
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Take pictures of a result page.")
+    parser = argparse.ArgumentParser(description="Take pictures of a result page and of the app.")
     parser.add_argument("results", nargs="?", type=Path, help="a folder that test.py wrote (default: made anew)")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "docs", help="default: %(default)s")
     args = parser.parse_args(arguments)
     if missing := what_is_missing():
         print(f"error: {missing}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        results = args.results or compare_samples(Path(folder) / "demo")
-        for shot in SHOTS:
+    with tempfile.TemporaryDirectory() as folder, served_app(Path(folder) / "app") as app:
+        page = (args.results or compare_samples(Path(folder) / "demo")) / "index.html"
+        shots = [(shot, page.resolve().as_uri()) for shot in SHOTS] + [(shot, app) for shot in APP_SHOTS]
+        for shot, address in shots:
             path = args.out / shot.name
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(take(shot, results / "index.html"))
+                path.write_bytes(take(shot, address))
             except OSError as error:
                 print(f"error: cannot write {path}: {error.strerror}", file=sys.stderr)
                 return 2
             print(f"{path}: {path.stat().st_size // 1000} kB")
     return 0
+
+
+@contextmanager
+def served_app(folder: Path):
+    """The address of the app."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import app
+
+    page, address = app.start(app.parse([]), folder)
+    try:
+        yield address
+    finally:
+        app.close(page)
+
+
+def fuse_sample(browser) -> None:
+    """Bring a sample pair to the app and fuse it."""
+
+    def wait(condition: str) -> None:
+        end = time.monotonic() + 60
+        while not browser.execute_script(f"return {condition}"):
+            if time.monotonic() > end:
+                raise OSError(0, f"the app never came to {condition}")
+            time.sleep(0.1)
+
+    for side, folder in (("ir", "ir"), ("vis", "vi")):
+        field = f"#{side}-file input[type=file]"
+        wait(f"document.querySelector('{field}')")
+        browser.find_element("css selector", field).send_keys(str(ROOT / f"test_img/sample/{folder}/{SAMPLE}.png"))
+        wait(f"document.querySelector('#{side}-file .file-preview')")
+    wait("document.querySelector('#findings')?.innerText")
+    for _ in range(2):  # the first time makes the methods ready, and the times shown are to be the usual ones
+        browser.execute_script("document.querySelector('#fuse').click()")
+        wait("document.querySelector('#message progress')")
+        wait("document.querySelector('#message').innerText.includes('fused by')")
 
 
 def compare_samples(out: Path) -> Path:
@@ -81,11 +124,13 @@ def compare_samples(out: Path) -> Path:
     return out
 
 
-def take(shot: Shot, page: Path) -> bytes:
+def take(shot: Shot, address: str) -> bytes:
     """A PNG of at most LARGEST bytes, twice as dense as the window where that fits."""
     for scale, colours in ((2, 256), (1.5, 256), (1, 256), (1, 64)):
         with chromium(shot.width, shot.height, dark=shot.dark, scale=scale) as browser:
-            browser.get(page.resolve().as_uri())
+            browser.get(address)
+            if shot in APP_SHOTS:
+                fuse_sample(browser)
             browser.execute_script(shot.script)
             time.sleep(1.5)  # pictures decode, charts are drawn when the browser has nothing else to do
             keep = browser.execute_script(COLOURS)

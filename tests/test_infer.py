@@ -197,18 +197,12 @@ def test_modes_and_device_stay_as_they_were(average):
     assert torch.is_grad_enabled()
 
 
-def test_convolutions_are_not_rounded_to_tf32(monkeypatch):
-    seen = []
-
-    class Looks(Average):
-        def raw(self, ir, vis):
-            seen.append(torch.backends.cudnn.allow_tf32)
-            return super().raw(ir, vis)
-
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    infer.fuse(Looks(), *np.zeros((2, 8, 8), np.uint8))
-    assert seen == [False]
-    assert torch.backends.cudnn.allow_tf32  # training's choice stays
+def test_a_method_without_weights_stands_on_a_device_too():
+    """`meta` computes nothing: that it is asked to shows that the pair was taken there."""
+    network = Average().to("meta")
+    assert network.place.device.type == network.form().place.device.type == "meta"
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        infer.fuse(network, *np.zeros((2, 8, 8), np.uint8))
 
 
 def test_modes_are_restored_after_a_failure():

@@ -18,18 +18,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
     (-1, "reading reading.* names"),  # below all: what a file is, and what it is called
-    (0, "places terminal registry options images layers losses memory report data.sampler training.checkpoint"),
-    (0, "networks.base networks.rule_based.planes"),
+    (-1, "layers tensorflow_checkpoint report"),  # operators, a format, tables as text
+    (0, "places terminal registry options images losses memory precision share"),
+    (0, "data.sampler training.checkpoint networks.base networks.learned.blocks networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
     (0.5, "pairing"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
     (1, "config command infer onnx_file videos videos.* weights"),
-    (2, "objectives objectives.* training.phases"),
+    (2, "fuser objectives objectives.* training.phases"),
+    (2.5, "folder_run"),
     (3, "build training training.trainer"),
-    (4, "build_training"),
+    (4, "build_training app app.*"),
     (0, "training.*"),  # the trainer's helpers
 ]
 FREE_AMONG_SIBLINGS = (
+    "fusion.app",
     "fusion.metrics",
     "fusion.data",
     "fusion.videos",

@@ -53,6 +53,15 @@ def test_options_and_weights(tmp_path):
     assert fusion.load("cddfuse", str(tmp_path / "x.safetensors"), skip="none").skip == "none"
 
 
+def test_a_network_is_loaded_onto_a_device():
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    for name in ("average", "swift"):
+        assert fusion.load(name).place.device.type == "cpu"
+        assert fusion.load(name, device="auto").place.device.type == there
+    with pytest.raises(ValueError, match=r"^device: 'cuda:99' cannot be used here \([^\n]*\); try auto or cpu$"):
+        fusion.load("swift", device="cuda:99")
+
+
 @pytest.mark.parametrize("name", ["swift", "cddfuse", "ship"])
 def test_a_name_is_enough(name, recwarn):
     """The shipped weights are in it, and fusing says nothing."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -25,20 +25,48 @@ Speed = Literal["exact", "bf16", "compiled"]
 class Convention:
     """What a method's published program does before and after its network.
 
-    infrared: how a three-channel infrared file becomes one plane: its luminance, or its first channel.
+    In the order of their happening:
+
+    infrared: how a three-channel infrared file becomes one plane: its luminance, its luminance rounded to whole 8-bit
+        levels, or its first channel.
     rounded_input: luminance is rounded to whole 8-bit levels before it enters the network.
+    stretched_input: each input's minimum and maximum are mapped to 0 and 1, this number added to their difference.
+    clip: the output is clipped to [0, 1] before anything else.
     stretch: the output's minimum and maximum over the whole picture are mapped to 0 and 1.
+    stretch_epsilon: what is added to their difference, in units of the output.
     colour: how the chroma of the source is put back. `ycrcb`: Y of YCrCb is replaced (OpenCV's and SHIP's
-        rounded constants). `shift`: the change in luminance is added to R, G and B, which is what replacing Y in
+        rounded constants). `ycrcb8`: the same with Cr and Cb in whole 8-bit levels, whose zero is 128/255: a tint of
+        less than a level. `shift`: the change in luminance is added to R, G and B, which is what replacing Y in
         exact BT.601 amounts to.
+    stretch_picture: the clipped picture's minimum and maximum, over all channels together, are mapped to 0 and 1.
     quantise: `round` to the nearest 8-bit level, or `truncate` to the one below.
     """
 
-    infrared: Literal["luminance", "first"] = "luminance"
+    infrared: Literal["luminance", "rounded", "first"] = "luminance"
     rounded_input: bool = False
+    stretched_input: float | None = None
+    clip: bool = False
     stretch: bool = False
-    colour: Literal["ycrcb", "shift"] = "ycrcb"
+    stretch_epsilon: float = 0.0
+    colour: Literal["ycrcb", "ycrcb8", "shift"] = "ycrcb"
+    stretch_picture: bool = False
     quantise: Literal["round", "truncate"] = "round"
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a method comes from.
+
+    paper: authors, title and venue, as one cites it in a line.
+    year: of the paper.
+    licence: of the authors' code and weights; `none stated` leaves users to ask them.
+    weights: where the authors' weights are, `owner/repository: files`; empty for a method without.
+    """
+
+    paper: str
+    year: int
+    licence: str = ""
+    weights: str = ""
 
 
 class Network(nn.Module):
@@ -52,14 +80,25 @@ class Network(nn.Module):
 
     convention: ClassVar[Convention] = Convention()
 
+    about: ClassVar[About | None] = None
+    """Where the method comes from; None for one that nobody published."""
+
     task_options: ClassVar[dict[str, dict]] = {}
     """Task -> constructor options that suit it, e.g. `{"medical": {"skip": "sum"}}`; what a user states wins."""
 
     blocks: ClassVar[tuple[type[nn.Module], ...]] = ()
     """Modules whose activations can be computed twice instead of stored (`checkpointing: true`)."""
 
+    whole_levels: ClassVar[bool] = False
+    """Whether `raw` is made of whole 8-bit levels: with sums in another order a pixel may then be one level away."""
+
     min_size: int = 2
     """The smallest height and width that the method can fuse, in pixels."""
+
+    def __init__(self):
+        super().__init__()
+        # Says on which device pictures are fused, of a method without weights, too.
+        self.register_buffer("place", torch.empty(0), persistent=False)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         """The method's own output before any clamp: ir, vis (B, 1, H, W) in [0, 1] -> (B, 1, H, W), about [0, 1]."""
@@ -112,6 +151,9 @@ class Network(nn.Module):
                 mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
                 self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
             return InferenceForm(self, self.__dict__["_compiled"])
+        if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+            warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
+            speed = "exact"
         dtype = torch.bfloat16 if speed == "bf16" else torch.float32
         return InferenceForm(self, self.inference_form(dtype, max_memory))
 
@@ -176,6 +218,17 @@ def count(state: dict, pattern: str) -> int:
     return len({match[1] for key in state if (match := re.match(pattern, key))})
 
 
+def renamed(checkpoint: dict, rules: Sequence[tuple[str, str | Callable]]) -> dict:
+    """`checkpoint` with every `re.sub(pattern, replacement)` of `rules` applied to its keys, in their order."""
+
+    def rename(key: str) -> str:
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+    return {rename(key): value for key, value in checkpoint.items()}
+
+
 class InferenceForm(Network):
     """A network's fast form under the network's contract. Its weights are copies: later training leaves it as it is."""
 
@@ -185,9 +238,7 @@ class InferenceForm(Network):
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
-        # Says on which device pictures are fused, whether or not `compute` shows its weights.
-        weight = next(network.parameters(), torch.empty(0))
-        self.register_buffer("place", weight.new_empty(0), persistent=False)
+        self.place = network.place
 
     def fuse_for_inference(self, **_) -> Network:
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from fusion import report
+
 ARROWS = {True: "↑", False: "↓", None: ""}
 
 
@@ -28,7 +30,22 @@ def scores(dataset: dict, summary: dict) -> str:
         body += f'<tr><th scope="row">{escape(row["model"])}</th>{cells}</tr>\n'
     title = f"{escape(dataset['name'])} <small>{dataset['pairs']} pairs</small>"
     table = f'<table class="scores"><thead><tr>{"".join(heads)}</tr></thead>\n<tbody>\n{body}</tbody></table>'
-    return f'<section class="dataset"><h2>{title}</h2>\n<div class="wide">{table}</div></section>'
+    return f'<section class="dataset"><h2>{title}</h2>\n<div class="wide">{table}</div>{published(dataset)}</section>'
+
+
+def published(dataset: dict) -> str:
+    """What papers print of the same methods, cell by cell: `=` where ours prints alike, else ours less theirs."""
+    rows = [row for row in dataset["rows"] if "published" in row]
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(name for row in rows for name in row["published"]["printed"]))
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("published", *columns))
+    body = ""
+    for row in rows:
+        cells = "".join(f"<td>{report.published_cell(row['published'], name)}</td>" for name in columns)
+        body += f'<tr><th scope="row">{escape(row["model"])}</th>{cells}</tr>\n'
+    table = f'<table class="published"><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>'
+    return f'<p>{escape(report.published_legend(dataset, rows))}</p>\n<div class="wide">{table}</div>'
 
 
 def _head(name: str, higher_is_better: bool | None, note: str) -> str:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from fusion.memory import is_about_memory
 from fusion.training.checkpoint import Checkpoints
 from fusion.training.phases import Every, Judge, Phase
 from fusion.training.stop import Stop
@@ -211,6 +213,12 @@ class Trainer:
         asked = self.accelerator.reduce(torch.tensor([self.stop.asked], device=self.device, dtype=torch.float32))
         return bool(asked > 0)
 
+    def meet(self) -> None:
+        """Wait for the other processes."""
+        if self.accelerator.num_processes > 1:
+            # Not accelerate's barrier on a CPU: it names a GPU for every process, which a machine may not have.
+            torch.distributed.barrier() if self.device.type == "cpu" else self.accelerator.wait_for_everyone()
+
     # --- validation, checkpoints ------------------------------------------------------------------------------------
 
     def network_to_deliver(self) -> nn.Module:
@@ -225,16 +233,23 @@ class Trainer:
             network, step = self.network_to_deliver(), self.progress.step
             self.watch.pictures(step, self.pictures(phase.objective, network))
             if self.judge:
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()  # whole pictures need other blocks than batches
                 try:
                     metrics = self.progress.metrics = self.judge.measure(network)
-                except (ValueError, OSError):  # a picture that cannot be read shall not cost the steps before it
+                except Exception as error:  # one bad or large picture shall not cost the steps before it
                     self.checkpoints.save(self.state(), step)
+                    if is_about_memory(error):
+                        remedy = "validate on smaller pictures, or validation=null; --resume continues"
+                        raise ValueError(
+                            f"not enough memory to validate at step {step}, which is saved: {remedy}"
+                        ) from error
                     raise
                 self.watch.validation(step, metrics)
                 if self.judge.prefers(metrics[self.judge.by], self.progress.best):
                     self.progress.best = metrics[self.judge.by]
                     self.checkpoints.write(self.state(), "best.pt")
-        self.accelerator.wait_for_everyone()
+        self.meet()
 
     def pictures(self, objective: nn.Module, network: nn.Module) -> list[dict[str, Tensor]]:
         trained = objective.network
@@ -247,7 +262,7 @@ class Trainer:
     def save(self) -> None:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.state(), self.progress.step)
-        self.accelerator.wait_for_everyone()
+        self.meet()
 
     def state(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler

@@ -8,6 +8,7 @@ from fusion.videos.depth import with_range
 from fusion.videos.live import Live
 from fusion.videos.sources import FPS, LIVE, Pictures, Video, is_source, opened
 from fusion.videos.timeline import Pairs
+from fusion.videos.window import Window
 from fusion.videos.writing import CODECS, writing
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Pairs",
     "Pictures",
     "Video",
+    "Window",
     "is_source",
     "opened",
     "with_range",

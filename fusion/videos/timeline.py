@@ -59,6 +59,25 @@ class Pairs:
         ends = [t.start + s.stated / s.fps for t, s in zip(self._tracks, self.sources, strict=True) if s.stated]
         return max(0, round((min(ends) - self.start) * self.fps)) if ends else None
 
+    def remarks(self) -> list[str]:
+        """How two sources that differ in rate, beginning or length are brought together, a line each."""
+        if self.live:
+            return []
+        (ir, vis), lines = self.sources, []
+        if abs(ir.fps - vis.fps) > 0.01:
+            rates = f"{ir.path} runs at {ir.fps:g} frames/s, {vis.path} at {vis.fps:g}"
+            lines.append(f"{rates}: frames are paired by their times")
+        if abs(self.offset) > 0.5 / self.fps:
+            late, early = (vis, ir) if self.offset > 0 else (ir, vis)
+            lead = f"begins {abs(self.offset):.2f} s after {early.path}"
+            lines.append(f"{late.path} {lead}: what that one shows before is left out")
+        lengths = [source.stated / source.fps for source in (ir, vis)]
+        ends = [length + max(0.0, sign * self.offset) for length, sign in zip(lengths, (-1, 1), strict=True)]
+        if all(lengths) and abs(ends[0] - ends[1]) > 1.5 / min(ir.fps, vis.fps):
+            longer = ir if ends[0] > ends[1] else vis
+            lines.append(f"{longer.path} ends {abs(ends[0] - ends[1]):.2f} s later: what it shows then is left out")
+        return lines
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return self._newest() if self.live else self._by_time()
 

@@ -28,6 +28,7 @@ import torch
 
 if TYPE_CHECKING:
     from fusion.networks.base import Network
+from fusion.precision import float32_products
 
 SIZES = "256x256,640x480,768x576"
 KINDS = ("plain", "exact", "bf16")
@@ -88,7 +89,7 @@ def arithmetic(args: argparse.Namespace, dtype: torch.dtype) -> float:
     x, weight = (torch.rand(s, device=args.device, dtype=dtype) for s in ((1, c, h, w), (c, c, 3, 3)))
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     seconds = []
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), float32_products(x.device):
         for _ in range(20):
             start = time.perf_counter()
             torch.nn.functional.conv2d(x, weight, padding=1).sum().item()

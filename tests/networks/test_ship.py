@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from fusion import build, images, infer
-from fusion.networks.learned.ship import SHIP, CentralDifference, InvertibleConvolution
+from fusion.networks.learned.ship import SHIP, CentralDifference, InvertibleConvolution, circular_convolution
 
 QUICK = ("TNO/07", "TNO/19", "RoadScene/FLIR_04722", "RoadScene/FLIR_06993")
 
@@ -76,6 +76,22 @@ def test_central_difference_is_one_kernel():
         centre = F.conv2d(x, taps.sum(2)[:, :, None, None])
         expected = expected + part * (F.conv2d(x, kernel, padding=1) - block.THETA * centre)
     assert torch.allclose(block(x), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_spectra_are_float32s_under_autocast(monkeypatch, dtype):
+    """CUDA's autocast lets features of 16 bits through to its transforms, which refuse them or overflow."""
+    seen, rfft2 = [], torch.fft.rfft2
+
+    def transform(x, *arguments):
+        seen.append(x.dtype)
+        return rfft2(x, *arguments)
+
+    monkeypatch.setattr(torch.fft, "rfft2", transform)
+    a, b = torch.rand(2, 1, 4, 12, 12)
+    result = circular_convolution(a.to(dtype), b.to(dtype))
+    assert seen == [torch.float32, torch.float32]
+    torch.testing.assert_close(result, circular_convolution(a.to(dtype).float(), b.to(dtype).float()), rtol=0, atol=0)
 
 
 def test_invertible_convolution_starts_orthogonal():

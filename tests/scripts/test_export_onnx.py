@@ -13,6 +13,7 @@ import torch
 import fusion
 from fusion import build, infer, places
 from fusion.networks import CDDFuse, Swift
+from fusion.registry import NETWORKS
 from tests.rounding import tolerance
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
@@ -81,6 +82,15 @@ def test_ship_with_its_fourier_transforms(program, tmp_path):
     assert (
         np.abs(infer.run(fusion.load(str(tmp_path / "ship.onnx")), ir, vis) - infer.run(network, ir, vis)).max() < 1e-4
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(name for name, cls in NETWORKS.items() if cls.learned))
+def test_every_learned_network(program, tmp_path, name):
+    """IFCNN cuts to whole 8-bit levels inside, of which rounding may move a pixel by one."""
+    network = build.network(name)
+    error = program.export(network, name, tmp_path / "any.onnx")
+    assert error < program.TOLERANCE + network.whole_levels / 255
 
 
 @pytest.mark.parametrize(("store", "smaller"), [("float16", 0.5), ("int8", 0.25)])

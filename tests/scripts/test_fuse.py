@@ -550,8 +550,7 @@ def test_resizing_keeps_the_shape_of_things(run, tmp_path, side, shape):
     assert fused.shape == shape
     high, wide = (np.ptp(np.flatnonzero((fused > 60).any(axis))) for axis in (1, 0))
     assert abs(int(high) - int(wide)) <= 1
-    assert len(run.notes) == 1
-    assert "another shape than" in run.notes[0]
+    assert ["another shape than" in line for line in run.notes].count(True) == 1
 
 
 def test_resizing_to_the_same_shape_needs_no_note(run, tmp_path):
@@ -638,7 +637,7 @@ def test_an_interrupted_video_leaves_nothing_and_spares_an_older_one(run, tmp_pa
 def test_frames_that_do_not_arrive_are_noticed(run, tmp_path, monkeypatch):
     for kind in ("ir", "vi"):
         film(tmp_path / f"{kind}.mkv", sample_frames(kind, frames=10))
-    monkeypatch.setattr(videos, "_frames_in", lambda path: 7)
+    monkeypatch.setattr(sys.modules["fusion.videos.writing"], "_frames_in", lambda path: 7)
     run("ir.mkv", "vi.mkv", "-o", "fused.mp4", status=1)
     assert run.errors == ["error: cannot write fused.mp4: 7 of 10 frames arrived; is the disk full?"]
     assert not (tmp_path / "fused.mp4").exists()

@@ -132,6 +132,15 @@ def run(get_data, server, tmp_path, monkeypatch, capsys):
                 },
                 "Shy": {"about": "shy", "manual": "Ask the authors\n  kindly."},
             },
+            "weights": {
+                "net": {
+                    "site": server.url.rpartition("/")[0],
+                    "repository": "them/net",
+                    "commit": "1a2b",
+                    "licence": "none stated",
+                    "files": [{"path": "x/net++.pt", "bytes": len(PACKED), "sha256": sha256}],
+                }
+            },
         }
         (tmp_path / "sources.yml").write_text(yaml.safe_dump(table))
         fixed = ["-o", str(tmp_path / "out"), "--sources", str(tmp_path / "sources.yml"), "--retries", "2"]
@@ -376,7 +385,8 @@ def test_without_a_name_the_sets_are_listed(run):
 
 def test_an_unknown_name_gets_a_hint(run):
     status, _, err = run("Onee")
-    assert (status, err) == (2, "get_data: no data set named 'Onee'. Known: One, Shy, Two. Did you mean 'One'?\n")
+    known = "Known: One, Shy, Two, net. Did you mean 'One'?"
+    assert (status, err) == (2, f"get_data: no data set or weights named 'Onee'. {known}\n")
 
 
 def test_the_real_table_is_sound(get_data):
@@ -400,3 +410,37 @@ def test_the_digests_are_those_of_the_reference_data(get_data, shared):
         (part,) = sources["sets"][name]["folders"]
         assert get_data.digest(shared / "data" / name) == part["digest"]
         assert len(files(shared / "data" / name)) == part["pictures"]
+
+
+# --- weights --------------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_fetched_once_and_resumed(run, server, tmp_path):
+    server.cuts = [150_000]
+    status, out, err = run("net", sha256=WHOLE)
+    assert (status, err) == (0, "")
+    assert "licence: none stated" in out
+    assert server.asked == [None, "bytes=150000-"]
+    assert (tmp_path / "out/net/net++.pt").read_bytes() == PACKED
+    assert "nothing to do" in run("net", sha256=WHOLE)[1]
+    assert len(server.asked) == 2
+    (tmp_path / "out/net/net++.pt").write_bytes(b"damaged")
+    assert "the same command fetches it again" in run("net", sha256=WHOLE)[2]
+    assert run("net", sha256=WHOLE)[0] == 0
+
+
+def test_wrong_weights_are_refused(run, tmp_path):
+    status, _, err = run("net", sha256="0" * 64)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "the checksum is wrong" in err
+    assert "by hand: x/net++.pt" in err
+    assert files(tmp_path / "out") == ["net/net++.refused"]
+
+
+def test_the_table_describes_the_files_of_the_tests(shared):
+    table = yaml.safe_load(SCRIPT.with_name("data_sources.yml").read_text(encoding="utf-8"))["weights"]
+    for name, entry in table.items():
+        for file in entry["files"]:
+            here = shared / "golden/zoo" / name / Path(file["path"]).name
+            assert here.stat().st_size == file["bytes"], here
+            assert hashlib.sha256(here.read_bytes()).hexdigest() == file["sha256"], here

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import fusion
-from fusion import images, weights
+from fusion import build_training, images, infer, weights
 from fusion.data.patch_data import PatchData
 from fusion.networks import CDDFuse
 from fusion.training import checkpoint, record
@@ -338,6 +338,36 @@ def test_no_memory(place, monkeypatch):
         "not enough memory for a batch of 4 patches of 12x12: lower data.batch_size (and raise accumulation to make "
         "up for it), set checkpointing=true, or precision=bf16"
     )
+
+
+def test_no_memory_to_validate_costs_no_steps(place, monkeypatch, validation):
+    """Whole pictures need more than batches; what was learned before them is saved, and the run can go on."""
+
+    def greedy(*arguments, **options):
+        torch.empty(2**60)
+
+    place.change(validation={**validation, "every": 5}, save_every=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(infer, "fuse", greedy)
+        assert place.refuses() == (
+            "not enough memory to validate at step 5, which is saved: validate on smaller pictures, or "
+            "validation=null; --resume continues"
+        )
+    place.trains("--resume", "validation=null")
+    assert [record["step"] for record in place.steps()][-1] == 16
+    assert "at step 5 of 16" in place.out
+
+
+def test_processes_without_a_gpu_each_are_refused(place, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    assert place.refuses("device=auto").endswith("2 processes but 1 GPUs here: use --nproc-per-node 1, or device=cpu")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # one on each of two machines
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert build_training._own_device("auto") == "cuda:0"
+    assert build_training._own_device("cpu") == "cpu"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(place, monkeypatch):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fusion.inference.ship import ship_form
 from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
-from fusion.networks.base import Convention, Network, count
+from fusion.networks.base import About, Convention, Network, count
 from fusion.registry import NETWORKS
 
 
@@ -88,7 +88,10 @@ class EdgeBlock(nn.Module):
 
 
 def circular_convolution(a: Tensor, b: Tensor) -> Tensor:
-    """(b, c, h, w) each and back: the picture continues at its opposite edge."""
+    """(b, c, h, w) each and back: the picture continues at its opposite edge. At least in float32, also under autocast:
+    cuFFT refuses bfloat16, and sums over a picture overflow float16."""
+    if a.dtype in (torch.bfloat16, torch.float16):
+        a, b = a.float(), b.float()
     if torch.compiler.is_exporting():  # onnxruntime cannot run one-sided transforms of variable sizes
         return torch.fft.ifft2(torch.fft.fft2(a) * torch.fft.fft2(b)).real
     return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b), s=a.shape[-2:])
@@ -250,6 +253,12 @@ class SHIP(Network):
     """
 
     convention = Convention(infrared="first")
+    about = About(
+        paper="Zheng et al.: Probing Synergistic High-Order Interaction in Infrared and Visible Image Fusion, CVPR",
+        year=2024,
+        licence="none stated",
+        weights="zheng980629/SHIP: SHIP_model.pth",
+    )
     blocks = (EdgeBlock, SpatialInteraction, ChannelInteraction, InvertibleBlock)
 
     def __init__(self, *, channels: int = 16, interactions: int = 3):

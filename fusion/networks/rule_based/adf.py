@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import karhunen_loeve, plane_by_plane
 from fusion.registry import NETWORKS
 
@@ -43,6 +43,11 @@ class ADF(Network):
     """Anisotropic diffusion fusion."""
 
     learned = False
+    about = About(
+        paper="Bavirisetti, Dhuli: Fusion of infrared and visible sensor images based on anisotropic diffusion and "
+        "Karhunen-Loeve transform, IEEE Sensors Journal",
+        year=2016,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.registry import NETWORKS
 
 BLOCK = 8  # pixels; side of the blocks whose spectra weigh the details
@@ -202,6 +202,7 @@ class CPFusion(Network):
     """
 
     learned = False
+    about = About(paper="The authors of CPFusion: their program as of September 2025", year=2025, licence="MIT")
     convention = Convention(colour="shift", quantise="truncate")
 
     def __init__(

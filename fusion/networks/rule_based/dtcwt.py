@@ -15,7 +15,7 @@ from numpy import ndarray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import plane_by_plane, stronger
 from fusion.registry import NETWORKS
 
@@ -129,6 +129,11 @@ class DTCWT(Network):
     """Dual-tree complex wavelet fusion."""
 
     learned = False
+    about = About(
+        paper="Selesnick, Baraniuk, Kingsbury: The dual-tree complex wavelet transform, "
+        "IEEE Signal Processing Magazine",
+        year=2005,
+    )
     convention = Convention(rounded_input=True)
     min_size = 17
 

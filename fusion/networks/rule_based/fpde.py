@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import karhunen_loeve, plane_by_plane, whole_levels
 from fusion.registry import NETWORKS
 
@@ -44,6 +44,11 @@ class FPDE(Network):
     """Fusion by a fourth-order partial differential equation."""
 
     learned = False
+    about = About(
+        paper="Bavirisetti, Xiao, Liu: Multi-sensor image fusion based on fourth order partial differential equations, "
+        "FUSION",
+        year=2017,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

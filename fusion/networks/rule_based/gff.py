@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import gauss, guided_filter, mean, plane_by_plane, whole_levels
 from fusion.registry import NETWORKS
 
@@ -47,6 +47,7 @@ class GFF(Network):
     """Guided filter fusion."""
 
     learned = False
+    about = About(paper="Li, Kang, Hu: Image fusion with guided filtering, IEEE Trans. Image Processing", year=2013)
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

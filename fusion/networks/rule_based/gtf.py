@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import plane_by_plane
 from fusion.registry import NETWORKS
 
@@ -98,6 +98,11 @@ class GTF(Network):
     """Gradient transfer fusion."""
 
     learned = False
+    about = About(
+        paper="Ma, Chen, Li, Huang: Infrared and visible image fusion via gradient transfer and total variation "
+        "minimization, Information Fusion",
+        year=2016,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

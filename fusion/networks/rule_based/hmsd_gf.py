@@ -13,7 +13,7 @@ from numpy import ndarray
 from scipy.ndimage import correlate1d
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import gauss, guided_filter, plane_by_plane, ratio
 from fusion.registry import NETWORKS
 
@@ -92,6 +92,11 @@ class HMSDGF(Network):
     """Hybrid multi-scale decomposition with guided filters."""
 
     learned = False
+    about = About(
+        paper="Zhou, Dong, Xie, Gao: Fusion of infrared and visible images for night-vision context enhancement, "
+        "Applied Optics",
+        year=2016,
+    )
     convention = Convention(rounded_input=True)
     min_size = 3
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import expanded, plane_by_plane, reduced, stronger
 from fusion.registry import NETWORKS
 
@@ -31,6 +31,9 @@ class LP(Network):
     """Laplacian pyramid fusion."""
 
     learned = False
+    about = About(
+        paper="Burt, Adelson: The Laplacian pyramid as a compact image code, IEEE Trans. Communications", year=1983
+    )
     convention = Convention(rounded_input=True)
     min_size = 9
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import guided_filter, plane_by_plane, ratio
 from fusion.registry import NETWORKS
 
@@ -35,6 +35,11 @@ class MGFF(Network):
     """Multi-scale guided filter fusion."""
 
     learned = False
+    about = About(
+        paper="Bavirisetti et al.: Multi-scale guided image and video fusion: a fast and efficient approach, "
+        "Circuits, Systems, and Signal Processing",
+        year=2019,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

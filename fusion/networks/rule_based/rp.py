@@ -10,7 +10,7 @@ from __future__ import annotations
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import expanded, plane_by_plane, reduced, stronger
 from fusion.registry import NETWORKS
 
@@ -32,6 +32,7 @@ class RP(Network):
     """Ratio pyramid fusion."""
 
     learned = False
+    about = About(paper="Toet: Image fusion by a ratio of low-pass pyramid, Pattern Recognition Letters", year=1989)
     convention = Convention(rounded_input=True)
     min_size = 9
 

@@ -11,7 +11,7 @@ from numpy import ndarray
 from scipy.ndimage import median_filter
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import plane_by_plane, ratio, separable
 from fusion.registry import NETWORKS
 
@@ -39,6 +39,11 @@ class TIF(Network):
     """Two-scale image fusion."""
 
     learned = False
+    about = About(
+        paper="Bavirisetti, Dhuli: Two-scale image fusion of visible and infrared images using saliency detection, "
+        "Infrared Physics & Technology",
+        year=2016,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

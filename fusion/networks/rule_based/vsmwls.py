@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 from torch import Tensor
 
-from fusion.networks.base import Convention, Network
+from fusion.networks.base import About, Convention, Network
 from fusion.networks.rule_based.planes import gauss, guided_filter, mean, plane_by_plane
 from fusion.registry import NETWORKS
 
@@ -71,6 +71,11 @@ class VSMWLS(Network):
     """Fusion by visual saliency and weighted least squares."""
 
     learned = False
+    about = About(
+        paper="Ma, Zhou, Wang, Zong: Infrared and visible image fusion based on visual saliency map and weighted "
+        "least square optimization, Infrared Physics & Technology",
+        year=2017,
+    )
     convention = Convention(rounded_input=True)
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:

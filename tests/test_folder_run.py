@@ -1,0 +1,184 @@
+"""Folders of pairs: shared by processes, killed and started again, read ahead and written behind."""
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion import images
+from fusion.folder_run import AHEAD, RECORD, FolderRun, Record, WriteError
+from fusion.pairing import pair_folders
+from fusion.share import Share
+
+N = 24
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(N):
+        for kind in ("ir", "vi"):
+            images.write(tmp_path / kind / f"{i}.png", rng.integers(0, 256, (24, 30), np.uint8))
+    return pair_folders(tmp_path / "ir", tmp_path / "vi").pairs
+
+
+class Mean:
+    """Stands in for a Fuser: notes what it was given, and how many pictures were there by then."""
+
+    def __init__(self, out):
+        self.out, self.calls, self.span, self.behind = out, 0, None, 0
+
+    def __call__(self, ir, vis):
+        self.calls += 1
+        self.behind = max(self.behind, self.calls - len(list(self.out.glob("[0-9]*.png"))))
+        if (ir == 7).all():
+            raise ValueError("a bad pair")
+        return ((ir.astype(int) + vis) // 2).astype(np.uint8)
+
+
+def run(out, pairs, method="m"):
+    out.mkdir(exist_ok=True)
+    fuser, done = Mean(out), []
+    count = FolderRun(fuser, out, Record(out), method, ("full", "full"))(pairs, lambda: done.append(1))
+    assert len(done) == len(pairs) == count.made + count.kept + len(count.failed)
+    return fuser, count
+
+
+def lines(out):
+    return [json.loads(line)["picture"] for line in (out / RECORD).read_text().splitlines() if line]
+
+
+def test_every_picture_is_made_once(pairs, tmp_path):
+    fuser, count = run(tmp_path / "out", pairs)
+    assert (count.made, count.kept, fuser.calls) == (N, 0, N)
+    for pair in pairs:
+        expected = (images.read(pair.ir).astype(int) + images.read(pair.vis)) // 2
+        assert np.array_equal(images.read(tmp_path / "out" / f"{pair.name}.png"), expected)
+    assert sorted(lines(tmp_path / "out")) == sorted(f"{pair.name}.png" for pair in pairs)
+    assert fuser.behind <= AHEAD + 2  # what waits to be written does not pile up
+
+    again, count = run(tmp_path / "out", pairs)
+    assert (count.made, count.kept, again.calls) == (0, N, 0)
+    (tmp_path / "out" / "3.png").unlink()
+    again, count = run(tmp_path / "out", pairs)
+    assert (count.made, count.kept, again.calls) == (1, N - 1, 1)
+    again, count = run(tmp_path / "out", pairs, method="other")
+    assert count.made == N
+
+
+def test_a_bad_pair_does_not_stop_the_others(pairs, tmp_path):
+    images.write(pairs[4].ir, np.full((24, 30), 7, np.uint8))
+    pairs[9].vis.write_bytes(b"no picture")
+    _, count = run(tmp_path / "out", pairs)
+    assert count.made == N - 2
+    assert [line.split(":")[1].strip() for line in count.failed] == [pairs[4].name, pairs[9].name]
+
+
+def test_a_full_disk_stops_the_run(pairs, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(images, "write", full)
+    with pytest.raises(WriteError, match="No space left"):
+        run(tmp_path / "out", pairs)
+
+
+def test_pictures_are_read_before_their_turn(pairs, tmp_path, monkeypatch):
+    """While the first pair is being fused, a thread has read the next ones."""
+    read, seen, true = threading.Semaphore(0), [], images.read
+
+    def counted(path, *rest):
+        seen.append(path)
+        read.release()
+        return true(path, *rest)
+
+    class Waits(Mean):
+        def __call__(self, ir, vis):
+            if self.calls == 0:
+                for _ in range(2 * AHEAD):
+                    assert read.acquire(timeout=60)
+            return super().__call__(ir, vis)
+
+    monkeypatch.setattr(images, "read", counted)
+    (tmp_path / "out").mkdir()
+    fuser = Waits(tmp_path / "out")
+    FolderRun(fuser, tmp_path / "out", Record(tmp_path / "out"), "m", ("full", "full"))(pairs, lambda: None)
+    assert collections.Counter(seen).most_common(1)[0][1] == 1
+
+
+def test_shares_are_disjoint_and_complete():
+    parts = [Share(rank, 3).of(list(range(10))) for rank in range(3)]
+    assert sorted(thing for part in parts for thing in part) == list(range(10))
+    assert Share().of([1, 2]) == [1, 2]
+    assert Share().gather("x") == ["x"]
+    assert Share(1, 3).device("cpu") == "cpu"
+
+
+# --- as a program ---------------------------------------------------------------------------------------------------
+
+
+def command(root, out, processes=1):
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    program = [str(root / "scripts/fuse.py"), "ir", "vi", "-o", str(out), "--model", "lp"]
+    return [sys.executable, *(launcher if processes > 1 else []), *program]
+
+
+def environment(root):
+    return {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(root),
+    }
+
+
+def start(root, out, processes, cwd):
+    arguments = {"cwd": cwd, "env": environment(root), "capture_output": True, "text": True}
+    return subprocess.run(command(root, out, processes), **arguments)
+
+
+def pictures(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_several_processes_make_what_one_makes(pairs, tmp_path, root, processes):
+    assert start(root, "one", 1, tmp_path).stdout == f"{N} fused, 0 were there, 0 failed: one\n"
+    shared = start(root, "several", processes, tmp_path)
+    assert shared.stdout == f"{N} fused, 0 were there, 0 failed: several\n"
+    assert pictures(tmp_path / "one") == pictures(tmp_path / "several")
+    assert len(pictures(tmp_path / "one")) == N
+    assert sorted(lines(tmp_path / "several")) == sorted(lines(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("moment", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 10, 20))])
+def test_a_killed_run_is_finished_by_the_next(pairs, tmp_path, root, moment):
+    """kill -9 of one of two processes once so many pictures are there: nothing twice, nothing missing."""
+    arguments = {"cwd": tmp_path, "env": environment(root), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    launched = subprocess.Popen(command(root, "out", 2), **arguments)
+    record = tmp_path / "out" / RECORD
+    while launched.poll() is None and (not record.exists() or len(lines(tmp_path / "out")) < moment):
+        time.sleep(0.005)
+    for child in (p for p in os.listdir("/proc") if p.isdigit()):
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            mine = os.readlink(f"/proc/{child}/cwd") == str(tmp_path)
+        except OSError:
+            continue
+        if mine and "torch.distributed.run" not in words and any(w.endswith("fuse.py") for w in words):
+            os.kill(int(child), signal.SIGKILL)
+            break
+    launched.wait(timeout=120)
+    before = collections.Counter(lines(tmp_path / "out"))
+    finished = start(root, "out", 1, tmp_path)
+    assert finished.stdout.startswith(f"{N - len(before)} fused, {len(before)} were there, 0 failed")
+    after = collections.Counter(lines(tmp_path / "out"))
+    assert sorted(after) == sorted(f"{i}.png" for i in range(N))
+    assert set(after.values()) == {1}

@@ -1,0 +1,37 @@
+"""Which part of the work, and which GPU, is a process's own."""
+
+import pytest
+import torch
+
+from fusion.share import Share
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def test_everything_is_shared_out_once():
+    things = list(range(7))
+    parts = [Share(rank, 3).of(things) for rank in range(3)]
+    assert parts == [[0, 3, 6], [1, 4], [2, 5]]
+    assert Share().of(things) == things
+    assert Share().gather("all") == ["all"]
+
+
+def test_processes_take_the_gpus_in_turn(two_gpus, monkeypatch):
+    assert [Share(rank, 3).device("auto") for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    monkeypatch.setenv("LOCAL_RANK", "1")  # of this machine; rank 4 of all
+    assert Share(4, 6).device("auto") == "cuda:1"
+
+
+def test_what_the_user_says_counts(two_gpus):
+    assert Share(1, 2).device("cpu") == "cpu"
+    assert Share(1, 2).device("cuda:0") == "cuda:0"
+    assert Share().device("auto") == "auto"
+
+
+def test_without_gpus_nothing_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Share(1, 2).device("auto") == "auto"
