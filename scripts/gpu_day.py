@@ -29,6 +29,7 @@ import yaml
 
 import fusion
 from fusion import images, infer
+from fusion.terminal import forgive_encodings
 from fusion.training import record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,6 +223,7 @@ def flat(value: dict, prefix: str = "") -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=25, help="of all parts together (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("gpu_day"), help="folder of results (%(default)s)")
