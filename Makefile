@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 DATA ?= test_img/sample
 
-.PHONY: help demo train-demo test test-all bench samples web app clean
+.PHONY: help demo train-demo test test-all test-gpu bench samples web app clean
 
 help:
 	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
@@ -14,6 +14,7 @@ help:
 	@echo "make train-demo [DATA=folder]  train a network on the folder's ir/ and vi/ (three minutes), fuse them, compare"
 	@echo "make test      style and tests, a few minutes"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make bench     every benchmark"
 	@echo "make web       a page that fuses in the browser (web/index.html); needs npm"
 	@echo "make samples   render the sample pairs again"
@@ -44,6 +45,11 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest
+
+test-gpu: $(READY)
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \
+		{ echo "PyTorch sees no GPU here"; exit 1; }
+	$(BIN)/python -m pytest -m cuda
 
 bench: $(READY)
 	$(BIN)/python scripts/benchmark.py loader

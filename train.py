@@ -34,6 +34,7 @@ from fusion.training.checkpoint import load as load_checkpoint
 from fusion.training.trainer import Diverged
 
 FREE = {"name", "device", "data.workers", "log_every", "save_every", "keep", "patience", "validation", "deliver"}
+FREE |= {"compile", "deterministic"}
 """Options that a resumed run may change; the others decide the weights."""
 
 
@@ -174,6 +175,7 @@ def prepare(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> N
             out.write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         facts = {**record.provenance(), "seed": options.seed, "data": run.data}
         facts |= {"device": str(trainer.device), "processes": trainer.accelerator.num_processes}
+        facts |= record.gpu(trainer.device)
         facts |= {"precision": trainer.accelerator.mixed_precision, "threads": torch.get_num_threads()}
         with images.atomic_path(folder / "run.json") as out:
             out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -182,6 +184,7 @@ def prepare(run: Run, options: TrainOptions, folder: Path, *, resume: bool) -> N
 def differences(old: dict, new: dict) -> list[str]:
     """`key: 8 then, 16 now` for every option that decides the weights and differs."""
     old, new = flatten(old), flatten(new)
+    old.setdefault("computed_in", new.get("computed_in"))  # early checkpoints do not say
     return [
         f"{key}: {old.get(key)!r} then, {new.get(key)!r} now"
         for key in sorted(old.keys() | new.keys())

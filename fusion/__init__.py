@@ -25,7 +25,7 @@ def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, de
         `compiled` (float32 by torch.compile).
     max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse (the same result) and ship
         (overlapping tiles where the whole picture does not fit, which warns how far they differ). A pair that needs
-        more raises ValueError.
+        more raises ValueError. Not stated: no bound on a CPU, four fifths of what is free on a GPU.
     device: where pictures are fused: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU where there is one that works.
     options: constructor arguments.
     Raises LookupError for an unknown name, ValueError for options or weights that do not fit or are not finite and for

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,7 +90,11 @@ def _training(options: TrainOptions, folder: Path) -> Run:
         batches=_batches(options, data, accelerator),
         accelerator=accelerator,
         folder=folder,
-        config={**options.model_dump(mode="json"), "data_sha256": summary["sha256"]},
+        config={
+            **options.model_dump(mode="json"),
+            "data_sha256": summary["sha256"],
+            "computed_in": accelerator.mixed_precision,
+        },
         every=Every(options.log_every, options.save_every, options.validation.every if options.validation else 0),
         keep=options.keep,
         accumulation=options.accumulation,
@@ -97,7 +102,7 @@ def _training(options: TrainOptions, folder: Path) -> Run:
         judge=judge,
         shown=shown,
         patience=options.patience,
-        compile=options.compile,
+        compile=_compiles(accelerator.device) if options.compile == "auto" else options.compile,
     )
     return Run(trainer, network, summary, [*data.remarks(), *_remarks(options.validation)])
 
@@ -145,7 +150,8 @@ def _accelerator(options: TrainOptions) -> Accelerator:
         if device.index is not None:
             torch.cuda.set_device(device)
         round_products_in_training()
-        torch.backends.cudnn.benchmark = True  # every batch has one size
+        torch.backends.cudnn.benchmark = not options.deterministic  # every batch has one size
+        _choose_deterministic_kernels(options.deterministic)
     return Accelerator(
         mixed_precision="no" if precision == "fp32" else precision,
         gradient_accumulation_steps=options.accumulation,
@@ -153,6 +159,23 @@ def _accelerator(options: TrainOptions) -> Accelerator:
         # The other processes wait while the first one validates.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=2))],
     )
+
+
+def _choose_deterministic_kernels(wanted: bool) -> None:
+    """Where PyTorch has none it says so and takes the other."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's own condition
+    torch.backends.cudnn.deterministic = wanted
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+
+
+def _compiles(device: torch.device) -> bool:
+    """Whether torch.compile can make kernels for `device`. On CPUs it has gained nothing (docs/LOG.md)."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return device.type == "cuda" and any(map(shutil.which, ("gcc", "cc", "clang")))
 
 
 def _own_device(name: str) -> str:

@@ -8,7 +8,6 @@ import sys
 from fusion import places
 
 COMMANDS = {
-    "app": ("scripts/app.py", "a page in the browser that fuses the pictures dropped on it"),
     "fuse": ("scripts/fuse.py", "a pair of pictures, the pairs of two folders, or two videos"),
     "score": ("scripts/score.py", "measure anybody's fused pictures"),
     "compare": ("test.py", "fuse and score data sets with several methods; tables and a page"),
@@ -20,6 +19,7 @@ COMMANDS = {
     "methods": ("scripts/methods.py", "all methods: papers, sizes, weights, time and memory"),
     "export": ("scripts/export_onnx.py", "write a network as an ONNX file"),
     "outlines": ("scripts/outlines.py", "gradient energy that no source explains"),
+    "app": ("scripts/app.py", "a page in the browser that fuses the pictures dropped on it"),
 }
 NO_LIBRARY = ("libGL", "libgthread", "libglib", "libxcb")
 """Of a desktop; opencv-python cannot be imported without them."""

@@ -79,26 +79,23 @@ class _AttendChannels(torch.autograd.Function):
     def forward(ctx, qkv: Tensor, temperature: Tensor, project: Tensor, residual: Tensor) -> Tensor:
         q, k, v = qkv.chunk(3, dim=-1)
         gram, squares = _wide(outer(q, k)), sum_of_squares(qkv[..., : -v.shape[-1]])
-        ctx.save_for_backward(qkv, gram, squares, temperature, project)
-        matrix = _attention_matrix(gram, squares, temperature, project)
+        cosines, attention, matrix = _attention_matrix(gram, squares, temperature, project)
+        ctx.save_for_backward(qkv, squares, temperature, project, cosines, attention, matrix)
         return torch.baddbmm(residual.to(qkv.dtype), v, matrix.to(qkv.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, ...]:
-        qkv, *small = ctx.saved_tensors
+        qkv, *small, matrix = ctx.saved_tensors
         c = upstream.shape[-1]
-        with torch.enable_grad():
-            small = [x.detach().requires_grad_() for x in small]
-            matrix = _attention_matrix(*small)
         v = qkv[..., 2 * c :]
-        to_gram, to_squares, to_temperature, to_project = torch.autograd.grad(matrix, small, _wide(outer(v, upstream)))
+        to_gram, to_squares, to_temperature, to_project = _from_attention_matrix(_wide(outer(v, upstream)), *small)
         mixing = torch.diag_embed(2 * to_squares)
         mixing[:, :c, c:] = to_gram
         mixing[:, c:, :c] = to_gram.mT
         gradient = torch.empty_like(qkv)
         torch.bmm(qkv[..., : 2 * c], mixing.to(qkv.dtype), out=gradient[..., : 2 * c])
-        torch.bmm(upstream, matrix.detach().to(qkv.dtype).mT, out=gradient[..., 2 * c :])
+        torch.bmm(upstream, matrix.to(qkv.dtype).mT, out=gradient[..., 2 * c :])
         return gradient, to_temperature, to_project, upstream
 
 
@@ -114,18 +111,90 @@ def sum_of_squares(x: Tensor) -> Tensor:
     return torch.stack([sum((_wide(rows) ** 2).sum(0) for rows in image.split(1024)) for image in x])
 
 
-def _attention_matrix(gram: Tensor, squares: Tensor, temperature: Tensor, project: Tensor) -> Tensor:
-    """Softmax of the cosines times the output projection: what v is multiplied with, (b, c, c) float32.
+def _attention_matrix(gram: Tensor, squares: Tensor, temperature: Tensor, project: Tensor) -> tuple[Tensor, ...]:
+    """Cosines and their softmax, (b, heads, c / heads, c / heads), and what v is multiplied with: softmax times the
+    output projection, (b, c, c); all float32.
 
     gram: q^T k, (b, c, c), of which only the heads' blocks on the diagonal count. squares: |q|^2 and |k|^2, (b, 2c).
     """
     b, c, _ = gram.shape
     heads = len(temperature)
     with torch.autocast(gram.device.type, enabled=False):
-        norm_q, norm_k = squares.clamp(min=1e-24).sqrt().view(b, 2, heads, c // heads).unbind(1)
+        norm_q, norm_k = _norms(squares, heads)
         blocks = gram.view(b, heads, c // heads, heads, c // heads).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
-        attention = (blocks / (norm_q[..., None] * norm_k[..., None, :]) * temperature).softmax(dim=-1)
-        return einsum(attention, project.view(c, heads, c // heads), "b m i j, o m i -> b m j o").reshape(b, c, c)
+        cosines = blocks / (norm_q * norm_k)
+        attention = (cosines * temperature).softmax(dim=-1)
+        matrix = einsum(attention, project.view(c, heads, c // heads), "b m i j, o m i -> b m j o").reshape(b, c, c)
+    return cosines, attention, matrix
+
+
+LEAST = 1e-24
+"""Of a sum of squares; what is smaller counts as this."""
+
+
+def _norms(squares: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """(b, heads, c / heads, 1) of q and (b, heads, 1, c / heads) of k."""
+    norm_q, norm_k = squares.clamp(min=LEAST).sqrt().unflatten(1, (2, heads, -1)).unbind(1)
+    return norm_q[..., None], norm_k[..., None, :]
+
+
+def _from_attention_matrix(
+    upstream: Tensor, squares: Tensor, temperature: Tensor, project: Tensor, cosines: Tensor, attention: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of `_attention_matrix` for gram, squares, temperature and project.
+
+    With A the softmax and S = A * (dA - rows' sums of dA * A) the gradient before it: dG = S t / (|q| |k|), and
+    d|q|^2 = -(rows' sums of S t cos) / (2 |q|^2), likewise for k by columns.
+    """
+    b, c, _ = upstream.shape
+    heads = len(temperature)
+    with torch.autocast(upstream.device.type, enabled=False):
+        upstream, weights = upstream.view(b, heads, c // heads, c), project.view(c, heads, c // heads)
+        to_project = einsum(attention, upstream, "b m i j, b m j o -> o m i").reshape(c, c)
+        to_attention = einsum(upstream, weights, "b m j o, o m i -> b m i j")
+        product = to_attention * attention
+        to_scores = product - attention * product.sum(-1, keepdim=True)
+        shares = to_scores * cosines
+        to_temperature = shares.sum((0, 2, 3)).view_as(temperature)
+        shares, to_cosines = shares * temperature, to_scores * temperature
+        sums = torch.stack((shares.sum(-1), shares.sum(-2)), dim=1).view(b, 2 * c)
+        to_squares = torch.where(squares >= LEAST, sums / (-2 * squares), 0)
+        norm_q, norm_k = _norms(squares, heads)
+        to_gram = upstream.new_zeros(b, heads, c // heads, heads, c // heads)
+        to_gram.diagonal(dim1=1, dim2=3).copy_((to_cosines / (norm_q * norm_k)).permute(0, 2, 3, 1))
+    return to_gram.view(b, c, c), to_squares, to_temperature, to_project
+
+
+# --- reflected border -----------------------------------------------------------------------------------------------
+
+
+def reflected(x: Tensor) -> Tensor:
+    """(b, h, w, c) -> (b, h + 2, w + 2, c), a border of one pixel without repeating the edge."""
+    return _Reflected.apply(x)
+
+
+class _Reflected(torch.autograd.Function):
+    """Stays in the order of its input; the gradient of the border is added by slices, in a fixed order."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        b, h, w, c = x.shape
+        out = x.new_empty(b, h + 2, w + 2, c)
+        out[:, 1:-1, 1:-1] = x
+        out[:, 0, 1:-1], out[:, -1, 1:-1] = x[:, 1], x[:, -2]
+        out[:, :, 0], out[:, :, -1] = out[:, :, 2], out[:, :, -3]
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream: Tensor) -> Tensor:
+        gradient = upstream[:, :, 1:-1].clone(memory_format=torch.contiguous_format)
+        gradient[:, :, 1] += upstream[:, :, 0]
+        gradient[:, :, -2] += upstream[:, :, -1]
+        inner = gradient[:, 1:-1]
+        inner[:, 1] += gradient[:, 0]
+        inner[:, -2] += gradient[:, -1]
+        return inner
 
 
 # --- instance norm of half the channels -----------------------------------------------------------------------------
@@ -135,7 +204,8 @@ def half_instance_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-
     """Instance norm of the first channels, as many as `weight` has; the others pass. (b, c, h, w) in and out.
 
     On a CPU, a split, a norm and a concatenation leave channels_last and are copied back at every later step; the
-    hand-written way stays in it.
+    hand-written way stays in it. On a GPU those copies are cheaper than its launches (24 norms in a step of SHIP: 2,640
+    launches as they are, 3,400 with a norm of elementary operators).
     """
     if by_hand(x) and x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last):
         return _HalfInstanceNorm.apply(x, weight, bias, eps)

@@ -227,7 +227,10 @@ class TrainOptions(Options):
     """Backward passes per step."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of averaged weights, which are then validated and delivered."""
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
+    """By torch.compile; `auto`: on a GPU where Triton and a C compiler are."""
+    deterministic: bool = False
+    """On a GPU: the same numbers from every run, as far as PyTorch has such kernels; slower."""
     checkpointing: bool = False
     """Compute activations twice to store fewer: slower, for small cards."""
     log_every: PositiveInt = 20

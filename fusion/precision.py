@@ -39,3 +39,4 @@ def round_products_in_training() -> None:
     differences (SSIM's variances, gradients), and networks compute theirs in bfloat16 anyway."""
     setattr(_convolutions(), NAME, EXACT)
     setattr(torch.backends.cuda.matmul, NAME, ROUNDED)
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # Gram matrices are sums over pixels

@@ -15,13 +15,17 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from fusion.terminal import forgive_encodings
+
+ENDED = threading.Event()
+
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     with tempfile.TemporaryDirectory(prefix="fusion-app-", ignore_cleanup_errors=True) as folder:
         try:
@@ -30,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        ENDED.wait()
         close(page)
     return 0
 
@@ -88,5 +91,6 @@ def close(page) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: no upload stays
+    for number in (signal.SIGINT, signal.SIGTERM):  # not by an exception, which may be lost in a library's import
+        signal.signal(number, lambda *_: ENDED.set())
     sys.exit(main())

@@ -25,9 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from fusion import places, weights
 from fusion.networks.base import Network
 from fusion.registry import NETWORKS, UnknownName
+from fusion.terminal import forgive_encodings
 
 
 def main(arguments: list[str] | None = None) -> int:
+    forgive_encodings()
     args = parse(arguments)
     try:
         width, height = (int(n) for n in args.size.split("x"))

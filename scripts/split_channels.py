@@ -20,9 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from fusion import images, pairing
+from fusion.terminal import forgive_encodings
 
 
 def main(argv: list[str] | None = None) -> int:
+    forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path, help="folder of four-channel pictures")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder that ir/ and vi/ are written to")

@@ -107,7 +107,8 @@ def checkpoint(method: str) -> dict[str, dict[str, torch.Tensor]]:
 
 def load(network, method: str):
     """The network with those weights, in evaluation mode."""
-    network.load_state_dict(network.from_authors(checkpoint(method)))
+    stored = checkpoint(method)
+    network.load_state_dict(network.from_authors(stored.get("params", stored)))  # as `fusion.weights` unwraps it
     return network.eval()
 
 

@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,12 +21,12 @@ from PIL import Image
 from test_web import png_of
 
 import fusion
-from fusion import images
+from fusion import images, videos
 
 pytest.importorskip("gradio", reason="the app needs the extra packages: pip install -e '.[app]'")
+from fusion.app.messages import Answer, Failed, Request
 from fusion.app.processes import Processes
 from fusion.app.sessions import Sessions
-from fusion.app.work import Answer, Failed, Request
 
 pytestmark = in_browser
 
@@ -262,6 +264,86 @@ def test_an_upload_that_is_too_large_is_refused(app, served, tmp_path, folder):
     assert not [path for path in files_in(folder) if path.stat().st_size > 1_000_000]
 
 
+# --- videos ---------------------------------------------------------------------------------------------------------
+
+
+def filmed(folder, name: str, frames: int, size: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    path = folder / f"{name}.mp4"
+    picture = cv2.resize(rng.integers(0, 256, (6, 8), np.uint8), size[::-1], interpolation=cv2.INTER_CUBIC)
+    with videos.writing(path, 25.0) as append:
+        for _ in range(frames):
+            append(picture)
+    return path
+
+
+SET_MESSAGE = "document.querySelector('#set-message').innerText"
+VIDEO_MESSAGE = "document.querySelector('#video-message').innerText"
+
+
+def bring_videos(app, ir, vis) -> None:
+    app.execute_script("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText == 'Videos').click()")
+    for side, path in (("ir", ir), ("vis", vis)):
+        eventually(app, f"document.querySelector('#{side}-video input[type=file]')")
+        find(app, f"#{side}-video input[type=file]").send_keys(str(path))
+        eventually(app, f"document.querySelector('#{side}-video .file-preview')")
+
+
+def test_two_videos(app, tmp_path, folder):
+    bring_videos(app, *(filmed(tmp_path, name, 12, (48, 64)) for name in ("ir", "vis")))
+    press(app, "#video-fuse")
+    assert "12 frames fused in" in eventually(app, f"{VIDEO_MESSAGE}.includes('fused') && {VIDEO_MESSAGE}", 60)
+    eventually(app, "document.querySelector('#video video')?.readyState >= 2")  # the browser plays it
+    (made,) = folder.rglob("fused.mp4")
+    film = videos.Video(made)
+    while film.read() is not None:
+        pass
+    assert film.frames == 12
+
+
+def test_videos_can_be_stopped(app, served, tmp_path):
+    bring_videos(app, *(filmed(tmp_path, name, 200, (300, 400)) for name in ("ir", "vis")))
+    press(app, "#video-fuse")
+    eventually(app, f"{VIDEO_MESSAGE}.includes('of 200')", 60)
+    press(app, "#video-stop")
+    eventually(app, f"{VIDEO_MESSAGE}.includes('stopped')", 2)
+    assert not served[0].settings.processes._busy
+
+
+def test_a_text_is_no_video(app, tmp_path):
+    (tmp_path / "ir.mp4").write_text("no video")
+    bring_videos(app, tmp_path / "ir.mp4", filmed(tmp_path, "vis", 2, (48, 64)))
+    press(app, "#video-fuse")
+    assert eventually(app, f"{VIDEO_MESSAGE}.includes('ir.mp4') && {VIDEO_MESSAGE}", 60).startswith("ir.mp4 ")
+
+
+# --- folders --------------------------------------------------------------------------------------------------------
+
+
+def test_two_folders_become_a_comparison_page(app, sample, tmp_path):
+    for name in ("03_field_smoke", "07_road_fog"):
+        for side, file in zip(("ir", "vis"), sample(name), strict=True):
+            (tmp_path / side).mkdir(exist_ok=True)
+            (tmp_path / side / file.name).write_bytes(file.read_bytes())
+    app.execute_script("[...document.querySelectorAll('[role=tab]')].find((t) => t.innerText == 'Folders').click()")
+    for side in ("ir", "vis"):
+        eventually(app, f"document.querySelector('#{side}-folder input[type=file]')")
+        find(app, f"#{side}-folder input[type=file]").send_keys(str(tmp_path / side))
+        eventually(app, f"document.querySelector('#{side}-folder .file-preview')")
+    press(app, "#set-compare")
+    assert "Open the comparison page" in eventually(app, f"{SET_MESSAGE}.includes('Open') && {SET_MESSAGE}", 90)
+    address, visit = find(app, "#set-message a").get_attribute("href"), app.current_window_handle
+    app.switch_to.new_window("tab")  # as the link does: the visit must not end
+    try:
+        app.get(address)
+        text = eventually(app, "document.body.innerText.includes('cpfusion') && document.body.innerText")
+        assert "2 pairs" in text
+        eventually(app, "[...document.images].some((i) => i.naturalWidth)")
+    finally:
+        app.close()
+        app.switch_to.window(visit)
+
+
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
@@ -338,9 +420,11 @@ def test_closing_the_page_stops_its_work(app, served, sample):
         time.sleep(0.02)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no second loopback address")
 def test_only_this_machine_is_let_in(served):
-    assert served[1].startswith("http://127.0.0.1:")
-    assert load_script("app").parse([]).host == "127.0.0.1"
+    port = int(served[1].rstrip("/").rpartition(":")[2])
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port))  # taken, were the app bound to all addresses
 
 
 def test_fits_a_phone(served, sample):
@@ -400,6 +484,17 @@ def test_a_process_that_dies_is_replaced(sample, tmp_path):
         assert isinstance(last, Answer)
     finally:
         processes.close()
+
+
+def test_ended_by_the_system_nothing_remains(root, tmp_path):
+    command = [sys.executable, str(root / "scripts/app.py")]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as app:
+        assert app.stdout.readline().startswith("http://127.0.0.1:")
+        assert list(tmp_path.glob("fusion-app-*/uploads"))
+        app.terminate()
+        assert app.wait(20) == 0
+    assert not list(tmp_path.glob("fusion-app-*"))
 
 
 def test_the_script_says_what_is_wrong(capsys):

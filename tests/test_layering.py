@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A module may import modules of lower levels. The first pattern that matches decides; names without `fusion.`.
 LEVELS = [
-    (-1, "reading reading.* names"),  # below all: what a file is, and what it is called
+    (-1, "reading reading.* names filters"),  # below all: what a file is, and what it is called
     (-1, "layers tensorflow_checkpoint report"),  # operators, a format, tables as text
     (0, "places terminal registry options images losses memory precision share"),
     (0, "data.sampler training.checkpoint networks.base networks.learned.blocks networks.rule_based.planes"),

@@ -45,6 +45,22 @@ def test_attend_channels():
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
+def test_gradient_of_the_attention_matrix():
+    """The closed form against autograd's, also where a norm is too small to count."""
+    b, c, heads = 2, 8, 2
+    gram, squares = torch.randn(b, c, c, dtype=torch.float64), torch.rand(b, 2 * c, dtype=torch.float64) + 1
+    squares[0, 3] = squares[1, 12] = 0
+    gram[0, 3], gram[1, :, 4] = 0, 0
+    others = torch.rand(heads, 1, 1, dtype=torch.float64), torch.randn(c, c, dtype=torch.float64)
+    inputs = [x.requires_grad_() for x in (gram, squares, *others)]
+    cosines, attention, matrix = layers._attention_matrix(*inputs)
+    direction = torch.randn_like(matrix)
+    expected = torch.autograd.grad(matrix, inputs, direction, retain_graph=True)
+    found = layers._from_attention_matrix(direction, *inputs[1:], cosines, attention)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_attention_in_bf16_is_about_that_in_float32():
     """The hand-written way is taken for bfloat16 alone; its error is of bfloat16's size, 2^-8 of the result."""
     block = ChannelAttention(dim=16, heads=4, groups=48)
@@ -92,6 +108,16 @@ def test_half_instance_norm(channels, normed):
     direction = torch.randn_like(result)
     for ours, theirs in zip(*(torch.autograd.grad(y, inputs, direction) for y in (result, expected)), strict=True):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 5), (3, 3), (6, 4)])
+def test_reflected_border(size):
+    x = torch.randn(2, *size, 3, dtype=torch.float64, requires_grad=True)
+    result, expected = layers.reflected(x), F.pad(x.movedim(-1, 1), (1, 1, 1, 1), mode="reflect").movedim(1, -1)
+    assert torch.equal(result, expected)
+    direction = torch.randn_like(result)
+    ours, theirs = (torch.autograd.grad(y, x, direction)[0] for y in (result, expected))
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-14)
 
 
 def test_gradients_are_derivatives():

@@ -128,6 +128,18 @@ def test_gradient_of_decomposition_by_finite_differences():
     assert torch.autograd.gradcheck(losses.decomposition_loss, features)
 
 
+def test_correlation_of_all_samples_at_once(monkeypatch):
+    """As on other devices than CPUs."""
+    found = []
+    for portions in (losses._portions, lambda *tensors: [tensors]):
+        monkeypatch.setattr(losses, "_portions", portions)
+        a, b = torch.randn(2, 3, 5, 4, 6, generator=torch.manual_seed(0), dtype=torch.float64)
+        result = losses.correlation(a.requires_grad_(), b.requires_grad_())
+        found.append((result, *torch.autograd.grad(result, (a, b))))
+    for one_by_one, at_once in zip(*found, strict=True):
+        torch.testing.assert_close(one_by_one, at_once, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("level", [0.0, 0.1, 1.0, 1e4, -3.3])
 @pytest.mark.parametrize("which", ["both", "one"])
 def test_correlation_of_a_constant_plane_is_zero_without_gradient(level, which):

@@ -248,7 +248,7 @@ def test_ships_file_loads_from_params_and_params_ema(shared, tmp_path):
 OPTIONS = {
     "cddfuse": {"dim": 8, "heads": 2, "blocks": 3},
     "ship": {"channels": 4, "interactions": 2},
-    "swift": {"width": 8, "depth": 2, "coarse_width": 16, "around": 4},
+    "swift": {"width": 8, "depth": 2, "coarse_width": 16, "around": 4, "spread": True},
 }
 
 

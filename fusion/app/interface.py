@@ -16,12 +16,13 @@ import gradio as gr
 
 from fusion import metrics
 from fusion.app import texts, work
+from fusion.app.messages import Answer, Failed, Request, Step
 from fusion.app.processes import Processes
 from fusion.app.sessions import Sessions
-from fusion.app.work import Answer, Failed, Request, Step
+from fusion.app.set_tab import SetTab
+from fusion.app.video_tab import SIZES, VideoTab
 
 STYLE = Path(__file__).with_name("style.css")
-SIZES = [("as they are", "same"), ("align", "align"), ("resize infrared", "ir"), ("resize visible", "vis")]
 RANGES = [("automatic", "auto"), ("of the type", "full"), ("1st to 99th percentile", "percentile")]
 STRETCHED = "percentile,percentile"
 
@@ -44,10 +45,16 @@ class Page:
         self.settings = settings
         with gr.Blocks(title="fusion", analytics_enabled=False) as self.blocks:
             gr.HTML(texts.HEAD, elem_id="head")
-            self._sources()
-            self._choices()
-            self._results()
-            self._events()
+            with gr.Tab("Pictures"):
+                self._sources()
+                self._choices()
+                self._results()
+                self._events()
+            with gr.Tab("Videos"):
+                VideoTab(settings.sessions, settings.processes, settings.pixels, settings.at_a_time)
+            with gr.Tab("Folders"):
+                SetTab(settings.sessions, settings.processes, settings.pixels, settings.at_a_time)
+            self.blocks.unload(self.left_alone)
 
     # --- what stands where ------------------------------------------------------------------------------------------
 
@@ -58,7 +65,7 @@ class Page:
             self.files, self.previews = [], []
             for label, side in sides:
                 with gr.Column(min_width=280):
-                    self.files.append(gr.File(label=label, elem_id=f"{side}-file", height=120))
+                    self.files.append(gr.File(label=label, elem_id=f"{side}-file", height=150))
                     shown = gr.Image(
                         show_label=False, interactive=False, visible=False, elem_id=f"{side}-preview", height=200,
                         buttons=[],
@@ -130,7 +137,6 @@ class Page:
         self.stop.click(self.stopped, None, [self.message, self.fuse, self.stop], cancels=jobs, **quick)
         sides = [self.kept, self.left, self.right]
         gr.on([self.left.input, self.right.input], self.slid, sides, self.slider, **quick)
-        self.blocks.unload(self.left_alone)
 
     def of_sample(self, name: str | None) -> list[str | None]:
         folder = self.settings.samples

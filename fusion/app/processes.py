@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from fusion.app import work
-from fusion.app.work import Failed, Message, Request, Step
+from fusion.app.messages import Failed, Message, Request, SetRequest, Step
 
 STOPPED = "stopped: nothing was kept"
 
@@ -27,7 +27,7 @@ class Process:
         theirs.close()
         self.stopped = False
 
-    def run(self, request: Request) -> Iterator[Message]:
+    def run(self, request: Request | SetRequest) -> Iterator[Message]:
         """The messages of `work.Worker`; Failed where the process ends instead."""
         try:
             self._pipe.send(request)
@@ -60,7 +60,7 @@ class Processes:
         for _ in range(number):
             self._idle.put(Process(device))
 
-    def run(self, session: str, request: Request) -> Iterator[Message]:
+    def run(self, session: str, request: Request | SetRequest) -> Iterator[Message]:
         """The messages of the request, which `stop(session)` ends."""
         process = self._idle.get()
         process = process if process.alive else Process(self._device)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import html
 import math
+from urllib.parse import quote
 
 from fusion import metrics
-from fusion.app.work import Answer, Step
+from fusion.app.messages import Answer, Compared, Film, Step
 
 HEAD = (
-    "<h1>Fuse an infrared and a visible picture</h1>"
+    "<h1>Fuse infrared and visible pictures</h1>"
     "<p>On this machine: nothing is sent elsewhere, and what you bring is deleted when you close the page.</p>"
 )
 
@@ -49,7 +50,7 @@ def missing(ir, vis) -> str:
 
 
 def progress(step: Step) -> str:
-    return f'<progress max="{step.total}" value="{step.done}"></progress>{html.escape(step.text)}'
+    return f'<progress max="{step.total or 1}" value="{step.done}"></progress>{html.escape(step.text)}'
 
 
 def done(answer: Answer) -> str:
@@ -58,6 +59,19 @@ def done(answer: Answer) -> str:
     lines = [quiet(f"fused by {number} method{'s' * (number != 1)}")] if number else []
     lines += [wrong(f"{r.method}: {r.error}") for r in failed]
     return "<br>".join([*lines, *(quiet(f"note: {note}") for note in answer.notes)])
+
+
+def filmed(film: Film) -> str:
+    said = f"{film.frames} frames fused in {seconds(film.seconds)} ({film.frames / film.seconds:.3g} frames/s)"
+    return "<br>".join(
+        [quiet(said), *([wrong(film.problem)] if film.problem else []), *(quiet(f"note: {n}") for n in film.notes)]
+    )
+
+
+def compared(answer: Compared) -> str:
+    link = f'<a href="gradio_api/file={quote(str(answer.page))}" target="_blank">Open the comparison page</a>'
+    lines = [*map(wrong, answer.errors), *(quiet(f"note: {note}") for note in answer.notes)]
+    return "<br>".join([link, *lines])
 
 
 def findings(answer: Answer) -> str:

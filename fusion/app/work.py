@@ -1,25 +1,23 @@
 """What the app does with a pair: look at it, fuse it by several methods, score the results.
 
-Runs in a process of its own (`processes.py`), so everything asked and answered can be pickled. Pictures are answered
-as files in the folder that the request names. Whatever is wrong comes back as the one line that the programs say.
+Runs in a process of its own (`processes.py`); asked and answered are `messages.py`. What is made are files in the
+folder that the request names. Whatever is wrong comes back as the one line that the programs say.
 """
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from fusion import build, images, infer, metrics, places, weights
+from fusion.app import moving, sets
+from fusion.app.messages import Answer, Failed, Fused, Message, Request, SetRequest, Step, hidden, one_line, one_size
 from fusion.data import doctor
-from fusion.data.one_size import OneSize
 from fusion.networks.base import Network
 from fusion.pairing import Folders, is_picture
 from fusion.reading import file_size, of_pair, once
@@ -28,65 +26,6 @@ from fusion.registry import NETWORKS, UnknownName
 DEFAULT = ("swift", "cpfusion", "average")
 SETTLED = {"align": ("size", "shift", "view"), "ir": ("size",), "vis": ("size",)}
 """Checks of the doctor that need no word then."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A pair and what to do with it. `out`: a folder for what is made; methods: empty to only look."""
-
-    ir: Path
-    vis: Path
-    out: Path
-    methods: tuple[str, ...] = ()
-    profile: str = "cddfuse"
-    task: Literal["infrared-visible", "medical"] = "infrared-visible"
-    output: Literal["colour", "gray"] = "colour"
-    sizes: Literal["same", "align", "ir", "vis"] = "same"
-    """How the pair gets one size: it has it, by alignment, by resizing the infrared or the visible picture."""
-    range: str = "auto"
-    pixels: float = 13e6
-    """The most that one picture may have."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """So far: `done` of `total`, `text` being done now."""
-
-    done: int
-    total: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """One line."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Fused:
-    """A result: its file, seconds of fusing alone, and scores by metric (nan where undefined); or why there is none."""
-
-    method: str
-    picture: Path | None = None
-    seconds: float = math.nan
-    scores: dict[str, float] = field(default_factory=dict)
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """ir, vis: 8-bit files of the pair as it was fused (or read). findings: (level, check, text) of the doctor."""
-
-    ir: Path
-    vis: Path
-    notes: tuple[str, ...] = ()
-    findings: tuple[tuple[str, str, str], ...] = ()
-    results: tuple[Fused, ...] = ()
-
-
-Message = Step | Failed | Answer
 
 
 def methods() -> dict[str, tuple[str, Path | None]]:
@@ -109,16 +48,26 @@ def methods() -> dict[str, tuple[str, Path | None]]:
     return {label: found[label] for label in [*first, *sorted(found.keys() - set(first))]}
 
 
+def row(method: str) -> dict:
+    """A method as a row of a config."""
+    name, file = methods()[method]
+    own = file if file and file != weights.shipped(name) else None
+    return {"name": name, **({"weights": str(own), "label": method} if own else {})}
+
+
 class Worker:
     """Does requests one after the other and keeps the networks that it has loaded."""
 
     def __init__(self, device: str = "auto"):
         self._device, self._networks = build.device(device), {}
 
-    def __call__(self, request: Request) -> Iterator[Message]:
-        """Steps, and last an Answer or Failed; raises nothing that a picture or an option could cause."""
+    def __call__(self, request: Request | SetRequest) -> Iterator[Message]:
+        """Steps, and last an answer or Failed; raises nothing that a picture or an option could cause."""
         try:
-            yield from self._done(request)
+            if isinstance(request, SetRequest):
+                yield from sets.compare(request, [row(method) for method in request.methods])
+            else:
+                yield from self._moving(request) if request.videos else self._done(request)
         except (ValueError, UnknownName, OSError, MemoryError, RuntimeError) as error:
             yield Failed(one_line(error, request))
 
@@ -131,7 +80,7 @@ class Worker:
             warnings.showwarning = once(lambda text: notes.append(hidden(text, request)))
             ir, vis = read(request)
             if request.methods:
-                ir, vis = OneSize(*_sizes(request.sizes), note=notes.append)(ir, vis)
+                ir, vis = one_size(request, notes)(ir, vis)
                 infer.check_sizes(ir, vis)
             shown = [preview(request.out / f"{side}.png", x) for side, x in (("ir", ir), ("vis", vis))]
             yield Step(1, total, "looking at the pair")
@@ -141,6 +90,14 @@ class Worker:
                 yield Step(1 + i, total, method)
                 results.append(self._fused(request, method, ir, vis))
         yield Answer(*shown, tuple(notes), findings, tuple(results))
+
+    def _moving(self, request: Request) -> Iterator[Message]:
+        notes: list[str] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = once(lambda text: notes.append(hidden(text, request)))
+            yield Step(0, 0, request.methods[0])
+            yield from moving.fuse(request, self._network(request.methods[0], request.task), notes)
 
     def _fused(self, request: Request, method: str, ir: np.ndarray, vis: np.ndarray) -> Fused:
         try:
@@ -165,11 +122,6 @@ class Worker:
                 file = weights.shipped(name, task)
             self._networks[method, task] = build.network(name, file, task=task).to(self._device).form()
         return self._networks[method, task]
-
-
-def _sizes(how: str) -> tuple[str | None, str | None]:
-    """(resize, align) of `OneSize`."""
-    return (how if how in ("ir", "vis") else None), ("similarity" if how == "align" else None)
 
 
 def read(request: Request) -> tuple[np.ndarray, np.ndarray]:
@@ -204,17 +156,6 @@ def preview(path: Path, image: np.ndarray) -> Path:
     """An 8-bit PNG of what was read."""
     images.write(path, image if image.dtype == np.uint8 else images.to_uint8(images.to_float(image)))
     return path
-
-
-def one_line(error: Exception, request: Request) -> str:
-    return hidden(" ".join(str(error).split()) or type(error).__name__, request)
-
-
-def hidden(text: str, request: Request) -> str:
-    """Files by their names alone: where the app keeps them means nothing to whoever sent them."""
-    for folder in (request.ir.parent, request.vis.parent, request.out):
-        text = text.replace(f"{folder}/", "")
-    return text
 
 
 def serve(connection, device: str) -> None:

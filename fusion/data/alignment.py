@@ -16,7 +16,7 @@ import numpy as np
 
 from fusion.data.directions import directions, outlines
 from fusion.data.view_fit import Evidence, evidence, fit
-from fusion.data.view_search import Picture, corners, laid, scaling, search
+from fusion.data.view_search import Picture, Place, corners, far_apart, laid, scaling, search
 from fusion.images import luminance
 
 Model = Literal["translation", "similarity", "affine", "homography"]
@@ -24,6 +24,7 @@ MODELS: tuple[Model, ...] = ("translation", "similarity", "affine", "homography"
 
 LARGEST = 1024  # pixels of the longer side; longer pictures are reduced first
 MOST_BEND = 0.03  # of the diagonal: what an affine map or a homography may add at a corner
+MANY, FEW = 12, 3  # places that the search hands on, and of these those that fit best
 LEAST_SHARED = 0.1  # of the smaller picture
 
 
@@ -106,12 +107,26 @@ def _better(old: Alignment, matrix: np.ndarray, model: Model, ir: Picture, vis: 
 
 
 def _placed(shift_alone: bool, ir: Picture, vis: Picture, start: np.ndarray) -> np.ndarray:
-    """Of all views, or of all shifts, the one where the directions agree best."""
+    """Of all views, or of all shifts, the one that most areas agree with.
+
+    The search ranks by edges that meet roughly, and the fit may make a wrong place look better than a right one that
+    it makes less exact. So the first of either are judged by areas, as the result will be.
+    """
     free = 2 if shift_alone else 4
-    found = search(ir, vis, (1.0,), (0.0,)) if shift_alone else search(ir, vis)
-    tried = [fit(ir, vis, place, 256, 4.0, free) for place in [start, *(p.matrix for p in found[:4])]]
-    matrix, _ = max(tried, key=lambda one: one[1])
-    return fit(ir, vis, matrix, 512, 2.0, free)[0]
+    found = search(ir, vis, (1.0,), (0.0,), MANY) if shift_alone else search(ir, vis, most=MANY)
+    places = [_shifted(start, p.matrix, *vis.x.shape) if shift_alone else p.matrix for p in found]
+    rough = [Place(*fit(ir, vis, place, 256, 4.0, free, rough=True)) for place in [start, *places]]
+    likely = [*far_apart(rough, vis.x.shape, FEW), *rough[1:3]]
+    tried = [fit(ir, vis, place.matrix, 256, 2.0, free) for place in likely]
+    matrix, _ = min(tried, key=lambda one: (evidence(ir, vis, one[0]).chance, -one[1]))
+    return fit(ir, vis, matrix, 512, 4.0, free)[0]
+
+
+def _shifted(start: np.ndarray, to: np.ndarray, h: int, w: int) -> np.ndarray:
+    """`start`, its shift such that the middle of the visible picture lies where `to` puts it."""
+    shifted = start.copy()
+    shifted[:2, 2] += ((to - start) @ ((w - 1) / 2, (h - 1) / 2, 1))[:2]
+    return shifted
 
 
 def _bend(matrix: np.ndarray, start: np.ndarray, h: int, w: int) -> float:

@@ -18,18 +18,22 @@ from fusion.data.view_search import Picture, laid, scaling
 # --- the fit --------------------------------------------------------------------------------------------------------
 
 
-def fit(ir: Picture, vis: Picture, matrix: np.ndarray, side: int, first: float, free: int = 4) -> tuple:
+def fit(
+    ir: Picture, vis: Picture, matrix: np.ndarray, side: int, first: float, free: int = 4, *, rough: bool = False
+) -> tuple[np.ndarray, float]:
     """(matrix, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
 
     side: of the copy of the visible picture on which that is sought, in pixels; first: the first step there, at a
-    corner; free: 4, or 2 for a shift alone. height: standard deviations above what unrelated directions give.
+    corner; free: 4, or 2 for a shift alone; rough: to half a pixel, enough to compare places. height: standard
+    deviations above what unrelated directions give.
     """
     ir_field, vis_field, grid = _fields(ir, vis, matrix, side)
     height = _height_of(ir_field, vis_field)
     best, value = np.zeros(4), math.inf
-    for step in (first, -first / 2):  # the second time out of a corner that the first one may have stuck in
+    close = 0.5 if rough else 0.03
+    for step in (first,) if rough else (first, -first / 2):  # the second time out of where the first may have stuck
         simplex = best[:free] + np.vstack([np.zeros(free), step * np.eye(free)])
-        until = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-3, "maxiter": 200}
+        until = {"initial_simplex": simplex, "xatol": close, "fatol": close**2, "maxiter": 200}
         found = optimize.minimize(lambda p: -height(p), best[:free], method="Nelder-Mead", options=until)
         best[:free], value = found.x, found.fun
     moved = _similarity(best, *vis_field.shape)

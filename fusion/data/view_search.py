@@ -105,8 +105,7 @@ def search(
         for y, x, height in _peaks(a, b, shape):
             there = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])  # a pixel of b -> of a
             places.append(Place(a.matrix @ there @ np.linalg.inv(b.matrix), height))
-    places.sort(key=lambda place: -place.height)
-    return _far_apart(places, vis.x.shape, most)
+    return far_apart(places, vis.x.shape, most)
 
 
 def _plate(picture: Picture, size: float, angle: float, shape: Sequence[int]) -> _Plate:
@@ -150,9 +149,10 @@ def corner_error(a: np.ndarray, b: np.ndarray, h: int, w: int) -> float:
     return float(np.hypot(apart[..., 0], apart[..., 1]).mean())
 
 
-def _far_apart(places: list[Place], shape: tuple[int, ...], most: int) -> list[Place]:
+def far_apart(places: list[Place], shape: tuple[int, ...], most: int) -> list[Place]:
+    """The `most` best places that are not near each other, best first. shape: of the visible picture."""
     kept: list[Place] = []
-    for place in places[:500]:
+    for place in sorted(places, key=lambda place: -place.height)[:500]:
         reach = 0.04 * sum(shape) * math.sqrt(abs(np.linalg.det(place.matrix)))
         if all(corner_error(place.matrix, other.matrix, *shape) > reach for other in kept):
             kept.append(place)

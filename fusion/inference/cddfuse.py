@@ -35,7 +35,8 @@ class CDDFuseStream(nn.Module):
     network: a `fusion.networks.learned.cddfuse.CDDFuse`, whose weights are copied.
     dtype: of most weights and products; the first, the last and the cheap layers are float32, and sums over the
         picture are wider.
-    storage: of the features of the whole picture. None is float32, or `dtype` where only that keeps to `max_memory`.
+    storage: of the features of the whole picture. None is float32, or `dtype` where only that keeps to `max_memory`,
+        and on a GPU.
     max_memory: bytes that one pair's tensors may take.
     """
 
@@ -89,7 +90,8 @@ class CDDFuseStream(nn.Module):
         """The faster and more exact ones first."""
         storages = [self.storage or torch.float32]
         if self.storage is None and self.dtype.itemsize < 4:
-            storages.append(self.dtype)
+            # A GPU is bound by what it moves: half as much there.
+            storages = [torch.float32, self.dtype] if device == "cpu" else [self.dtype]
         in_bands = self.in_bands(device)
         for storage in storages:
             yield from ((way, storage) for way in in_bands if storage == torch.float32 or way.bfloat16)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fusion.inference.ship_bands import ShipInBands
 
 PIXELS = 16384
-"""Of a chunk in sums over the picture: fits the cache."""
+"""Of a chunk in sums over the picture on a CPU: fits its cache."""
 
 
 BEARS = re.compile(r"channel\.\d+\.(refreshes|invertible\.[gh])|spatial\.\d+\.fused")
@@ -36,13 +36,18 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
 
 
+def chunks(x: Tensor) -> tuple[Tensor, ...]:
+    """`rows`, in portions on a CPU; elsewhere whole, as every portion is a launch and sums are those of a tree."""
+    return rows(x).split(PIXELS) if x.device.type == "cpu" else (rows(x),)
+
+
 def refresh(layers: nn.Sequential, x: Tensor) -> Tensor:
     return layers[2](layers[0](x.to(layers[0].weight.dtype)).relu_()).to(x.dtype)
 
 
 def mean(x: Tensor) -> Tensor:
     """Over pixels: (1, c, h, w) -> (1, c, 1, 1). Float32 within a chunk, float64 across."""
-    total = sum(chunk.sum(0, dtype=torch.float32).double() for chunk in rows(x).split(PIXELS))
+    total = sum(chunk.sum(0, dtype=torch.float32).double() for chunk in chunks(x))
     return (total / (x.shape[2] * x.shape[3])).to(x.dtype)[None, :, None, None]
 
 
@@ -170,14 +175,19 @@ def unit(layers: nn.Module, x: Tensor) -> Tensor:
 def half_norm_(x: Tensor, norm: nn.InstanceNorm2d) -> None:
     """Instance norm of the first half of the channels in place, all channels alike: the others have scale 1."""
     n = norm.num_features
+    if x.device.type != "cpu":
+        first = rows(x)[:, :n]
+        variance, average = torch.var_mean(first.float(), dim=0, correction=0)
+        scale = norm.weight.float() * torch.rsqrt(variance + norm.eps)
+        first.copy_(torch.addcmul(norm.bias.float() - average * scale, first, scale))
+        return
     average = mean(x).float().flatten()
-    chunks = rows(x).split(PIXELS)
-    squares = sum((chunk.float() - average).square_().sum(0).double() for chunk in chunks)
+    squares = sum((chunk.float() - average).square_().sum(0).double() for chunk in chunks(x))
     deviation = (squares / (x.shape[2] * x.shape[3]) + norm.eps).sqrt().float()
     scale, shift = torch.ones_like(deviation), torch.zeros_like(deviation)
     scale[:n] = norm.weight.float() / deviation[:n]
     shift[:n] = norm.bias.float() - average[:n] * scale[:n]
-    for chunk in chunks:
+    for chunk in chunks(x):
         chunk.copy_(torch.addcmul(shift, chunk.float(), scale))
 
 

@@ -111,7 +111,8 @@ class Network(nn.Module):
 
     speed: Speed = "exact"
     max_memory: int | None = None
-    """How pictures are fused, where nobody says otherwise; `fusion.load` sets both."""
+    """How pictures are fused, where nobody says otherwise; `fusion.load` sets both. No memory stated: no bound on a
+    CPU, what is `available` on a GPU."""
 
     has_weights: bool = False
     """Whether a state was loaded, or training begun."""
@@ -134,7 +135,10 @@ class Network(nn.Module):
                 "shipped ones or a file",
                 stacklevel=3,
             )
-        return self.fuse_for_inference(speed=self.speed, max_memory=self.max_memory)
+        max_memory = self.max_memory
+        if max_memory is None and self.place.is_cuda and self.bounded and self.speed != "compiled":
+            max_memory = available(self.place.device)
+        return self.fuse_for_inference(speed=self.speed, max_memory=max_memory)
 
     def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
         """The same function of the weights as they are now, without gradients, made for pictures.
@@ -147,9 +151,8 @@ class Network(nn.Module):
         self.check_inference(speed, max_memory)
         if speed == "compiled":
             if "_compiled" not in self.__dict__:
-                # On a GPU, the kernels of a size are recorded and replayed (CUDA graphs).
-                mode = "reduce-overhead" if any(p.is_cuda for p in self.parameters()) else None
-                self.__dict__["_compiled"] = torch.compile(self.raw, mode=mode)
+                # Not "reduce-overhead": it would record, and keep the memory of, a graph of every size of pictures.
+                self.__dict__["_compiled"] = torch.compile(self.raw)
             return InferenceForm(self, self.__dict__["_compiled"])
         if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
             warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
@@ -206,6 +209,13 @@ class Network(nn.Module):
             if shapes(state) == shapes(expected):
                 return options
         return None
+
+
+def available(device: torch.device) -> int:
+    """Bytes of a GPU that a picture's tensors may take, where nobody says: 0.8 of what is free, as cuDNN needs room of
+    its own, which nobody can foresee."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(0.8 * (free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)))
 
 
 def shapes(state: dict) -> dict[str, tuple[int, ...] | None]:

@@ -14,11 +14,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
-from kornia.geometry.transform import pyrdown
 from torch import Tensor
 
 from fusion import losses
+from fusion.filters import gaussian_by_rows, halved
 from fusion.networks.learned.swift import Swift
 from fusion.objectives.base import Batch, Objective
 from fusion.registry import OBJECTIVES
@@ -34,7 +33,7 @@ def pyramid(image: Tensor, levels: int) -> tuple[list[Tensor], Tensor]:
     """
     details = []
     while len(details) < levels and min(image.shape[-2:]) >= LEAST_SIDE:
-        smaller = pyrdown(image)
+        smaller = halved(image)
         details.append(image - enlarge(smaller, image))
         image = smaller
     return details, image
@@ -46,7 +45,7 @@ def enlarge(image: Tensor, like: Tensor) -> Tensor:
 
 def stronger(a: Tensor, b: Tensor, sharpness: float) -> Tensor:
     """The mean of two details (B, 1, H, W), each weighing its local energy (sigma 1) to the power sharpness / 2."""
-    weight_a, weight_b = (gaussian_blur2d(x * x, (5, 5), (1.0, 1.0)) ** (sharpness / 2) + 1e-8 for x in (a, b))
+    weight_a, weight_b = (gaussian_by_rows(x * x, 5, 1.0) ** (sharpness / 2) + 1e-8 for x in (a, b))
     return (weight_a * a + weight_b * b) / (weight_a + weight_b)
 
 

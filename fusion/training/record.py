@@ -24,6 +24,20 @@ def provenance() -> dict:
     return {"command": sys.argv, "commit": commit(), "versions": versions, "processor": platform.machine()}
 
 
+def gpu(device: torch.device) -> dict:
+    """{"gpu": name, memory, driver and cuDNN} of a CUDA device; {} for others."""
+    if device.type != "cuda":
+        return {}
+    about = torch.cuda.get_device_properties(device)
+    try:
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "-i", str(device.index or 0)]
+        driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        driver = "unknown"
+    facts = {"name": about.name, "capability": f"{about.major}.{about.minor}", "bytes": about.total_memory}
+    return {"gpu": {**facts, "driver": driver, "cudnn": torch.backends.cudnn.version()}}
+
+
 def commit() -> str | None:
     """The project's git commit, with `+changes` where files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]

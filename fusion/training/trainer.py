@@ -87,7 +87,7 @@ class Trainer:
         self.ema = ModelEmaV3(network, decay=ema) if ema else None
         self.plain = self.ema.module if self.ema else copy.deepcopy(network)
         self.optimizer = accelerator.prepare(optimizer)
-        self.stop = Stop()
+        self.stop, self.someone_asks = Stop(), False
         if compile:
             compile_parts(network)
 
@@ -117,7 +117,7 @@ class Trainer:
             self.progress.step += 1
             if self.progress.not_finite:
                 self.report_skipped(losses, norms, names)
-            stop = self.someone_asks_to_stop()
+            stop = self.someone_asks if self.accelerator.num_processes > 1 else self.stop.asked > 0
             self.do_what_is_due(phase, losses, norms, save=stop)
             if stop:
                 return False
@@ -153,7 +153,13 @@ class Trainer:
         norms = [
             nn.utils.clip_grad_norm_(getattr(self.network, part).parameters(), phase.clip) for part in phase.trains
         ]
-        return dict(zip(phase.trains, torch.stack(norms).tolist(), strict=True))  # the step's one wait for the device
+        # Whether a signal has reached any process travels with them: all must leave at the same step.
+        values = torch.stack([*norms, torch.full_like(norms[0], self.stop.asked)])
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, "mean")
+        *norms, asked = values.tolist()  # the step's one wait for the device
+        self.someone_asks = asked > 0
+        return dict(zip(phase.trains, norms, strict=True))
 
     def count(self, phase: Phase, finite: bool) -> None:
         if not finite:
@@ -205,13 +211,6 @@ class Trainer:
 
     def to_device(self, batch: dict) -> dict:
         return {k: v.to(self.device, non_blocking=True) if torch.is_tensor(v) else v for k, v in batch.items()}
-
-    def someone_asks_to_stop(self) -> bool:
-        """Whether a signal has reached any process: all must leave at the same step."""
-        if self.accelerator.num_processes == 1:
-            return self.stop.asked > 0
-        asked = self.accelerator.reduce(torch.tensor([self.stop.asked], device=self.device, dtype=torch.float32))
-        return bool(asked > 0)
 
     def meet(self) -> None:
         """Wait for the other processes."""

@@ -32,6 +32,9 @@ from fusion.precision import float32_products
 
 SIZES = "256x256,640x480,768x576"
 KINDS = ("plain", "exact", "bf16")
+WARM_UP = 3
+"""Runs on a GPU that do not count: the first compiles, the second may record a graph, the third replays it."""
+
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}, compiled ({','.join(KINDS)})")
     parser.add_argument("--arrays", action="store_true", help="time from 8-bit arrays to the 8-bit picture in colour")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each, of which the median counts (3)")
-    parser.add_argument("--repeats", type=int, default=1, help="counted runs in a process (1)")
+    parser.add_argument("--repeats", type=int, help="counted runs in a process (cpu: 1; cuda: 50)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument("--max-memory", help="ours, as 12GiB")
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     kinds = args.kinds.split(",")
     if unknown := set(kinds) - {*KINDS, "compiled"}:
         raise ValueError(f"unknown kind {', '.join(sorted(unknown))}: expected {', '.join(KINDS)} or compiled")
+    args.repeats = args.repeats or (50 if args.device.startswith("cuda") else 1)
     rows = []
     for size in args.sizes.split(","):
         w, h = (int(n) for n in size.split("x"))
@@ -85,6 +89,7 @@ def write(out: Path, data: dict, text: str) -> None:
 def arithmetic(args: argparse.Namespace, dtype: torch.dtype) -> float:
     """GFLOP/s of a 3x3 convolution of 64 channels here and now: what the seconds of another machine compare with."""
     h, w, c = 288, 384, 64
+    launches = 100 if args.device.startswith("cuda") else 1  # at one wait, which takes a GPU longer than a launch
     torch.set_num_threads(args.threads)
     x, weight = (torch.rand(s, device=args.device, dtype=dtype) for s in ((1, c, h, w), (c, c, 3, 3)))
     x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
@@ -92,8 +97,10 @@ def arithmetic(args: argparse.Namespace, dtype: torch.dtype) -> float:
     with torch.inference_mode(), float32_products(x.device):
         for _ in range(20):
             start = time.perf_counter()
-            torch.nn.functional.conv2d(x, weight, padding=1).sum().item()
-            seconds.append(time.perf_counter() - start)
+            for _ in range(launches):
+                y = torch.nn.functional.conv2d(x, weight, padding=1)
+            y.sum().item()
+            seconds.append((time.perf_counter() - start) / launches)
     return 2 * 9 * c * c * h * w / statistics.median(seconds) / 1e9
 
 
@@ -103,7 +110,7 @@ def table(rows: list[dict], args: argparse.Namespace, reached: dict[str, float])
         f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes; "
         f"a 3x3 convolution of 64 channels reaches {speeds} here",
         "",
-        "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB |",
+        "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB (GPU: tensors) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
@@ -128,21 +135,24 @@ def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[st
 
 
 def measure(job: dict) -> dict[str, float]:
-    """Median seconds and CPU seconds of a picture, and the peak of resident memory (device memory on a GPU), MiB."""
+    """Median seconds and CPU seconds of a picture, and the peak of resident memory (on a GPU of tensors), MiB."""
     torch.set_num_threads(job["threads"])
     fuse = pictures(job) if job["arrays"] else planes(job)
     seconds, cpu = [], []
     watch = Peak(job["device"])
-    with torch.inference_mode():
-        for _ in range(1 + job["repeats"]):
+    warm_up = WARM_UP if watch.device.type == "cuda" else 1
+    with torch.inference_mode(), float32_products(watch.device):  # as `infer.run` has it, for all contestants
+        for i in range(warm_up + job["repeats"]):
+            if i == warm_up and watch.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(watch.device)
             start, start_cpu = time.perf_counter(), time.process_time()
             fuse()
             seconds.append(time.perf_counter() - start)
             cpu.append(time.process_time() - start_cpu)
-    # The first run does not count, unless it is all there is.
+    # The first runs do not count, unless they are all there is.
     return {
-        "seconds": statistics.median(seconds[1:] or seconds),
-        "cpu": statistics.median(cpu[1:] or cpu),
+        "seconds": statistics.median(seconds[warm_up:] or seconds),
+        "cpu": statistics.median(cpu[warm_up:] or cpu),
         "peak": watch.stop(),
     }
 

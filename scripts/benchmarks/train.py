@@ -30,13 +30,15 @@ from fusion.memory import keep_freed_memory
 from fusion.networks import SHIP, CDDFuse
 from fusion.networks.base import checkpoint_activations
 from fusion.objectives import CDDFuseFusion, CDDFuseReconstruction, SHIPObjective
+from fusion.precision import float32_products, round_products_in_training
 from fusion.training.phases import Every, Phase
 from fusion.training.trainer import Trainer
 
 OBJECTIVES = {("cddfuse", 1): CDDFuseReconstruction, ("cddfuse", 2): CDDFuseFusion, ("ship", 1): SHIPObjective}
 CLIP = {"cddfuse": 0.01, "ship": math.inf}
 PUBLISHED_BATCH = {"cddfuse": 8, "ship": 4}
-WARM_UP = 2  # steps; compilation and cuDNN's search belong to the first
+WARM_UP = {"cpu": 2, "cuda": 5}  # steps; compilation and cuDNN's search belong to the first
+STEPS = {"cpu": 3, "cuda": 30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phase", type=int, choices=(1, 2), default=1, help="of CDDFuse's training; SHIP has one (1)")
     parser.add_argument("--batch", type=int, help="pairs in a batch (as published: 8 for cddfuse, 4 for ship)")
     parser.add_argument("--size", type=int, default=128, help="side of the patches (128)")
-    parser.add_argument("--steps", type=int, default=3, help="steps timed in a process (3)")
+    parser.add_argument("--steps", type=int, help="steps timed in a process (cpu: 3; cuda: 30)")
     parser.add_argument("--repeats", type=int, default=3, help="processes of each way, of which the median counts (3)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="one only (all there are)")
     parser.add_argument("--all", action="store_true", help="ours in fp32 too, and with activation checkpointing")
@@ -73,7 +75,7 @@ def compare(args: argparse.Namespace, device: str) -> dict[str, float]:
             results[way].append(in_a_process(args, device, way))
     threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
     print(f"{args.network} phase {args.phase}, {args.batch} pairs of {args.size}x{args.size} a step, {device}{threads}")
-    print(f"median of {args.repeats} processes of {args.steps} steps each, in turns")
+    print(f"median of {args.repeats} processes of {args.steps or STEPS[device]} steps each, in turns")
     medians = {way: {key: statistics.median(r[key] for r in of) for key in of[0]} for way, of in results.items()}
     base = medians["plain"]
     print(f"{'':26s} {'patches/s':>9s} {'s/step':>8s} {'ratio':>7s} {'cpu ratio':>10s} {'peak memory':>12s}")
@@ -93,7 +95,7 @@ def chosen(device: str) -> str:
 
 def in_a_process(args: argparse.Namespace, device: str, way: str) -> dict:
     options = {"network": args.network, "phase": args.phase, "batch": args.batch, "size": args.size}
-    options |= {"steps": args.steps, "device": device, "way": way}
+    options |= {"steps": args.steps or STEPS[device], "device": device, "way": way}
     command = [sys.executable, str(Path(__file__).resolve().parents[1] / "benchmark.py"), "train"]
     command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -110,8 +112,12 @@ def measure(args: argparse.Namespace) -> dict:
     torch.manual_seed(0)
     planes = torch.rand(3, args.batch, 1, args.size, args.size)
     batch = dict(zip(("ir", "vis", "mask"), planes, strict=True))
-    begins = plain_steps(args, batch) if args.way == "plain" else our_steps(args, batch)
-    wall, cpu = ([b - a for a, b in itertools.pairwise(times)][WARM_UP:] for times in begins)
+    if args.way == "plain":
+        with float32_products(torch.device(args.device)):
+            begins = plain_steps(args, batch)
+    else:
+        begins = our_steps(args, batch)
+    wall, cpu = ([b - a for a, b in itertools.pairwise(times)][WARM_UP[args.device] :] for times in begins)
     memory = torch.cuda.max_memory_allocated() if args.device == "cuda" else peak_of_process()
     return {"wall": statistics.median(wall), "cpu": statistics.median(cpu), "memory": memory}
 
@@ -126,10 +132,13 @@ class Clock:
 
     def __init__(self, device: str):
         self.wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+        self.warm_up = WARM_UP[device]
         self.times: tuple[list[float], list[float]] = ([], [])
 
     def note(self) -> None:
         self.wait()
+        if len(self.times[0]) == self.warm_up and torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
         self.times[0].append(time.perf_counter())
         self.times[1].append(time.process_time())
 
@@ -141,7 +150,7 @@ def plain_steps(args: argparse.Namespace, batch: dict) -> tuple[list[float], lis
     parts = [part for name, part in network.named_children() if name in trains]
     optimizers = [torch.optim.Adam(part.parameters(), lr=1e-4) for part in parts]
     clock = Clock(args.device)
-    for _ in range(WARM_UP + args.steps + 1):
+    for _ in range(WARM_UP[args.device] + args.steps + 1):
         clock.note()
         network.zero_grad()
         getattr(network, f"phase{args.phase}")(**batch).backward()
@@ -156,14 +165,14 @@ def our_steps(args: argparse.Namespace, batch: dict) -> tuple[list[float], list[
     """The trainer's own loop; it asks for a batch at the beginning of every step."""
     keep_freed_memory()
     if args.device == "cuda":
-        torch.set_float32_matmul_precision("high")
+        round_products_in_training()
         torch.backends.cudnn.benchmark = True
     network = CDDFuse() if args.network == "cddfuse" else SHIP()
     if "checkpointing" in args.way:
         checkpoint_activations(network)
     cls = OBJECTIVES[args.network, args.phase]
     objective = cls(network=network, weights=cls.published)
-    phase = Phase("measured", WARM_UP + args.steps + 1, objective, cls.trains, CLIP[args.network])
+    phase = Phase("measured", WARM_UP[args.device] + args.steps + 1, objective, cls.trains, CLIP[args.network])
     groups = [{"params": [*getattr(network, part).parameters()], "name": part} for part in cls.trains]
     clock = Clock(args.device)
 

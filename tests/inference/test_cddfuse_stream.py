@@ -40,6 +40,14 @@ def in_strips(monkeypatch, rows):
     monkeypatch.setattr(cddfuse, "rows_of", lambda w, device: rows)
 
 
+def test_bf16_stores_features_in_bf16_where_memory_is_the_bound(small):
+    """On a GPU; on a CPU float32 is more exact at the same speed."""
+    form = cddfuse.CDDFuseStream(small, dtype=torch.bfloat16)
+    assert form.plan(480, 640, "cuda")[1] == torch.bfloat16
+    assert form.plan(480, 640, "cpu")[1] == torch.float32
+    assert cddfuse.CDDFuseStream(small).plan(480, 640, "cuda")[1] == torch.float32
+
+
 # 2: the least. 17 = 2 * 8 + 1 and 10: last strips of one and two rows. 40: several strips.
 @pytest.mark.parametrize("size", [(2, 2), (2, 7), (7, 3), (8, 9), (10, 5), (17, 16), (40, 23)])
 @pytest.mark.parametrize("skip", ["vis", "none"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip("numba")
 from fusion import build, images, infer
 from fusion.inference import bands
-from fusion.inference.ship import ShipForm, mean, pooled_convolution
+from fusion.inference.ship import ShipForm, half_norm_, mean, pooled_convolution
 from fusion.inference.ship_bands import ShipInBands
 from fusion.networks import SHIP
 from tests.rounding import assert_within
@@ -60,6 +61,59 @@ def test_mean_in_chunks():
     torch.testing.assert_close(mean(x), x.double().mean((2, 3), keepdim=True).float(), rtol=0, atol=16384 * 2**-24)
     steady = torch.ones(1, 4, 301, 97).contiguous(memory_format=torch.channels_last)
     assert (mean(steady) == 1).all()
+
+
+class Launches(TorchDispatchMode):
+    """Operators that compute or copy, which a GPU launches one by one."""
+
+    VIEWS = (
+        "view",
+        "permute",
+        "split",
+        "slice",
+        "select",
+        "t.",
+        "as_strided",
+        "detach",
+        "expand",
+        "unsqueeze",
+        "alias",
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.n += not str(operator).removeprefix("aten.").startswith((*self.VIEWS, "empty", "_unsafe_view"))
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_launches_of_a_gpu_do_not_grow_with_the_picture(dtype):
+    """Counted on `meta`, which takes a GPU's way. The plain network has 702 (640x480)."""
+    form, found = ShipForm(SHIP(), dtype=dtype).to("meta"), []
+    for size in ((480, 640), (32, 32)):
+        with torch.inference_mode(), Launches() as launches:
+            form(*torch.empty(2, 1, 1, *size, device="meta"))
+        found.append(launches.n)
+    assert found[0] == found[1] < 1200
+
+
+def test_half_norm_of_other_devices():
+    """All of the picture at once, as on a GPU."""
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("meta")
+
+    norm = torch.nn.InstanceNorm2d(3, affine=True)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.rand(1, 6, 40, 30).contiguous(memory_format=torch.channels_last)
+    expected = torch.cat((norm(x[:, :3]), x[:, 3:]), dim=1)
+    with torch.no_grad():
+        half_norm_(x.as_subclass(Elsewhere), norm)
+    # Values below 4, each from a sum of 1200: half a unit of the last place of each step.
+    torch.testing.assert_close(x, expected, rtol=0, atol=16 * 2**-24)
 
 
 @pytest.mark.parametrize("options", [{}, {"channels": 8}, {"interactions": 2}])

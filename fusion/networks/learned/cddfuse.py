@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion.inference.cddfuse import CDDFuseStream
-from fusion.layers import by_hand, gated_gelu
+from fusion.layers import by_hand, gated_gelu, reflected
 from fusion.networks.base import About, Convention, Network, count
 from fusion.networks.learned.blocks import Block, ChannelAttention, GatedFeedForward, on_pixels, restormer_block
 from fusion.registry import NETWORKS
@@ -71,7 +71,13 @@ class InvertedResidual(nn.Module):
         self.project = nn.Linear(2 * dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.project(F.relu6(on_pixels(self.local, F.relu6(self.expand(x)))))
+        x = F.relu6(self.expand(x))
+        if x.device.type == "cpu" or torch.compiler.is_compiling():
+            x = on_pixels(self.local, x)
+        else:  # the border's own kernel would leave channels_last, and has no deterministic gradient
+            x = F.conv2d(reflected(x).permute(0, 3, 1, 2), self.local.weight, groups=self.local.groups)
+            x = x.permute(0, 2, 3, 1)
+        return self.project(F.relu6(x))
 
 
 class DetailNode(nn.Module):

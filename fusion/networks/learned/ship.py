@@ -56,15 +56,17 @@ class CentralDifference(nn.Module):
         self.diagonal = nn.Parameter(torch.empty(channels, channels, 5))
         for taps in (self.plus, self.diagonal):
             nn.init.kaiming_uniform_(taps, a=5**0.5)
+        for name, places in (("on_plus", self.PLUS), ("on_diagonal", self.DIAGONAL)):
+            self.register_buffer(name, torch.tensor([3 * y + x for y, x in places]), persistent=False)
 
     def kernel(self) -> Tensor:
         """(c, c, 3, 3), the identity included."""
         share = torch.sigmoid(self.mix)
         identity = torch.eye(self.plus.shape[0], device=self.plus.device, dtype=self.plus.dtype)
         kernel = F.pad(identity[:, :, None, None], (1, 1, 1, 1))
-        for taps, places, part in ((self.plus, self.PLUS, share), (self.diagonal, self.DIAGONAL, 1 - share)):
+        for taps, places, part in ((self.plus, self.on_plus, share), (self.diagonal, self.on_diagonal, 1 - share)):
             full = taps.new_zeros(*taps.shape[:2], 9)
-            full = full.index_copy(2, torch.tensor([3 * y + x for y, x in places], device=taps.device), taps)
+            full = full.index_copy(2, places, taps)
             centre = F.pad(self.THETA * taps.sum(2, keepdim=True), (4, 4))
             kernel = kernel + part * (full - centre).unflatten(2, (3, 3))
         return kernel
@@ -90,8 +92,7 @@ class EdgeBlock(nn.Module):
 def circular_convolution(a: Tensor, b: Tensor) -> Tensor:
     """(b, c, h, w) each and back: the picture continues at its opposite edge. At least in float32, also under autocast:
     cuFFT refuses bfloat16, and sums over a picture overflow float16."""
-    if a.dtype in (torch.bfloat16, torch.float16):
-        a, b = a.float(), b.float()
+    a, b = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in (a, b))  # one alone may be
     if torch.compiler.is_exporting():  # onnxruntime cannot run one-sided transforms of variable sizes
         return torch.fft.ifft2(torch.fft.fft2(a) * torch.fft.fft2(b)).real
     return torch.fft.irfft2(torch.fft.rfft2(a) * torch.fft.rfft2(b), s=a.shape[-2:])
