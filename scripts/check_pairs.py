@@ -160,12 +160,12 @@ def align(patients: list[Patient], folders: Folders, args: argparse.Namespace) -
 
 
 def places(folders: Folders, args: argparse.Namespace) -> dict[str, Path]:
-    """Where the copies go: into folders called like the originals', from where the two part (`infrared/train`)."""
+    """Where the copies go: into folders called like the originals', as they lie in the root (`infrared/train`)."""
+    root = args.root.resolve()
     paths = {"ir": folders.ir.resolve(), "vis": folders.vis.resolve()}
-    if paths["ir"] == paths["vis"]:
+    if paths["ir"] == paths["vis"] or not all(path.is_relative_to(root) for path in paths.values()):
         return {side: args.align / side for side in paths}
-    common = os.path.commonpath(paths.values())
-    return {side: args.align / path.relative_to(common) for side, path in paths.items()}
+    return {side: args.align / path.relative_to(root) for side, path in paths.items()}
 
 
 def align_one(patient: Patient, out: dict[str, Path], model: alignment.Model) -> dict:

@@ -11,7 +11,7 @@ from fusion.metrics import evaluate
 from fusion.registry import METRICS
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
+DEVICES = ["cpu", pytest.param("cuda", marks=[CUDA, pytest.mark.cuda])]
 # float64 both ways; sums in another order, transforms by another library. A GPU is promised to 1e-5.
 TOLERANCE = {"cpu": 1e-9, "cuda": 1e-5}
 

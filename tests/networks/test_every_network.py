@@ -102,7 +102,8 @@ def test_save_and_load(network, tmp_path, request):
 def test_its_state_dict_says_what_it_is(network, request):
     """Of which network and with which options, by keys and shapes alone."""
     if not network.learned:
-        pytest.skip("a rule-based method has no weights")
+        assert weights.recognised(network.state_dict()) == {}
+        return
     name = request.node.callspec.params["network"]
     found = weights.recognised(network.state_dict())
     assert list(found) == [name]

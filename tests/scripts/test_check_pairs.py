@@ -214,7 +214,7 @@ def test_folders_of_one_name_do_not_meet_in_the_copies(run, root, tmp_path, ir, 
 def test_one_folder_for_both_is_refused(run, root, tmp_path):
     status, _, err = run(root, "--ir", "ir", "--vis", "ir", "--no-shifts", "--align", tmp_path / "out")
     assert status == 2
-    assert "are both" in err
+    assert "is given as infrared and as visible" in err
 
 
 def test_jpeg_is_not_lost_to_twice(run, few, tmp_path):

@@ -147,13 +147,6 @@ def test_what_is_exported(program, monkeypatch, tmp_path, capsys, arguments, exp
     assert ("note: swift is exported untrained" in capsys.readouterr().err) == (expected[1] is None)
 
 
-@pytest.mark.parametrize("name", ["average", "cpfusion"])
-def test_a_rule_based_method_is_not_exported(program, tmp_path, capsys, name):
-    assert program.main(["--model", name, "-o", str(tmp_path / "x.onnx")]) == 2
-    message = f"error: {name} cannot be exported: expected a learned network, with weights of PyTorch\n"
-    assert capsys.readouterr().err == message
-
-
 def test_another_models_file_is_refused(tmp_path):
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     ends = [helper.make_tensor_value_info(name, kind, [1]) for name in ("x", "y")]

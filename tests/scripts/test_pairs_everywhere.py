@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from fusion import images
+from fusion import folder_run, images
 from fusion.data.patch_data import PatchData
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,18 +133,6 @@ def test_a_number_and_a_pattern_for_match(tmp_path, monkeypatch, capsys):
     assert "46.0 agrees with no convention" in capsys.readouterr().out
 
 
-def test_both_halves_are_aligned(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for n in range(2):
-        images.write(f"llvip/infrared/train/{n}.png", scene(n))
-        images.write(f"llvip/visible/train/{n}.png", visible(n))
-    CHECK.main(["llvip", "--ir", "infrared/train", "--vis", "visible/train", "--no-shifts", "--align", "out"])
-    capsys.readouterr()
-    assert below("out") == [f"{side}/train/{n}" for side in ("infrared", "visible") for n in range(2)]
-    assert images.read("out/infrared/train/0.png").ndim == 2
-    assert images.read("out/visible/train/0.png").ndim == 3
-
-
 # --- what looks wrong -----------------------------------------------------------------------------------------------
 
 
@@ -248,8 +236,8 @@ def test_frames_follow_in_natural_order(pairs, capsys, monkeypatch):
         shutil.copy("ir/0.png", f"ir/{n}.png")
         shutil.copy("vi/0.png", f"vi/{n}.png")
     written = []
-    real = FUSE.write
-    monkeypatch.setattr(FUSE, "write", lambda path, image: written.append(path.stem) or real(path, image))
+    real = folder_run.write
+    monkeypatch.setattr(folder_run, "write", lambda path, image: written.append(path.stem) or real(path, image))
     assert FUSE.main(["ir", "vi", "-o", "fused", "--model", "average"]) == 0
     capsys.readouterr()
     assert written == [str(n) for n in range(12)]

@@ -498,7 +498,7 @@ def test_the_published_configs_are_complete(place, root):
         "data/msrs_train.h5 does not exist: make it with scripts/make_patches.py ROOT -o data/msrs_train.h5"
     )
     line = place.refuses(opt=str(root / "configs/ship_msrs.yml"))
-    assert "data/MSRS/train is not a folder" in line
+    assert "data/MSRS/train/ir is not a folder" in line
 
 
 @pytest.mark.parametrize("config", ["cpfusion.yml", "compare.yml"])
