@@ -104,6 +104,8 @@ def test_the_data_were_the_training_pairs_and_nothing_else(root, shared, card, n
         size = patches.Options(128, STRIDE, False, "stacked")
         patches.write_patches(find_pairs(source).pairs, tmp_path / "p.h5", size, workers=1)
         found = PatchData(path=str(tmp_path / "p.h5"))
+    if data["name"] == "folder":
+        found.pairs.sort(key=lambda pair: pair.name)  # swift_medical's card is older than the natural order of pairs
     assert len(found) == data["pairs"]
     assert found.data_hash == data["sha256"]
 
