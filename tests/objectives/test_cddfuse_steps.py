@@ -31,7 +31,8 @@ def test_weights_after_the_authors_step(phase, shared):
     batch = {name: torch.from_numpy(np.load(folder / f"batch_{name}.npy")).double() for name in ("ir", "vis")}
     total = objective(batch)["total"]
     recorded = json.loads((folder / "steps.json").read_text())[phase]["losses"]["total"]
-    assert total.item() == pytest.approx(recorded, rel=1e-5)
+    # Their float32 is up to 3.3e-5 from float64 here; 15 times that, as in the golden tests: losses proper are held there.
+    assert total.item() == pytest.approx(recorded, rel=5e-4)
     total.backward()
     for name in cls.trains:
         torch.nn.utils.clip_grad_norm_(getattr(network, name).parameters(), 0.01)
