@@ -31,7 +31,7 @@ def test_weights_after_the_authors_step(phase, shared):
     batch = {name: torch.from_numpy(np.load(folder / f"batch_{name}.npy")).double() for name in ("ir", "vis")}
     total = objective(batch)["total"]
     recorded = json.loads((folder / "steps.json").read_text())[phase]["losses"]["total"]
-    # Their float32 is up to 3.3e-5 from float64 here; 15 times that, as in the golden tests: losses proper are held there.
+    # Their float32 is 3.3e-5 from float64 here; 15 times that, as in the golden tests, which hold each loss.
     assert total.item() == pytest.approx(recorded, rel=5e-4)
     total.backward()
     for name in cls.trains:
