@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from export_onnx import export
 
-from fusion import __version__, build, places, web
+from fusion import __version__, build, web, weights
 from fusion.registry import UnknownName
 from fusion.terminal import forgive_encodings
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     forgive_encodings()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("web"), help="default: %(default)s")
-    parser.add_argument("--weights", type=Path, default=places.models() / "swift_msrs.safetensors", help="of swift")
+    parser.add_argument("--weights", type=Path, default=weights.shipped("swift"), help="of swift")
     parser.add_argument("--runtime", type=Path, help="dist folder of onnxruntime-web (default: from npm)")
     args = parser.parse_args(arguments)
     try:
