@@ -24,6 +24,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fusion.terminal import need_opencv
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 import torch
 from tqdm import tqdm
 

@@ -17,6 +17,11 @@ import sys
 import warnings
 from pathlib import Path
 
+from fusion.terminal import need_opencv
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 import torch
 import yaml
 from accelerate.utils import gather_object

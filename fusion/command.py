@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
+from pathlib import Path
+from types import ModuleType
 
 from fusion import places
 
@@ -21,8 +22,6 @@ COMMANDS = {
     "outlines": ("scripts/outlines.py", "gradient energy that no source explains"),
     "app": ("scripts/app.py", "a page in the browser that fuses the pictures dropped on it"),
 }
-NO_LIBRARY = ("libGL", "libgthread", "libglib", "libxcb")
-"""Of a desktop; opencv-python cannot be imported without them."""
 
 
 def main() -> int:
@@ -38,15 +37,16 @@ def main() -> int:
     path = places.programs() / COMMANDS[name][0]
     sys.argv = [f"irvis {name}", *arguments[1:]]
     sys.path.insert(0, str(path.parent))  # as `python path` does
-    try:
-        runpy.run_path(str(path), run_name="__main__")
-    except ImportError as error:
-        if not any(library in str(error) for library in NO_LIBRARY):
-            raise
-        remedy = "pip uninstall opencv-python; pip install opencv-python-headless"
-        print(f"error: opencv-python needs libraries of a desktop ({error}): {remedy}", file=sys.stderr)
-        return 2
+    run(path)
     return 0
+
+
+def run(path: Path) -> None:
+    """As `python path` does, but for its name: runpy would put the path into sys.argv, which --help prints."""
+    program = ModuleType("__main__")
+    program.__file__ = str(path)
+    sys.modules["__main__"] = program  # spawned workers look there
+    exec(compile(path.read_bytes(), path, "exec"), vars(program))
 
 
 def usage() -> str:

@@ -19,6 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from fusion.terminal import need_opencv
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 from export_onnx import export
 
 from fusion import __version__, build, web, weights

@@ -7,6 +7,13 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
+
+from fusion.terminal import need_opencv
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 import cv2
 import numpy as np
 from sample_scenes.canvas import Scene

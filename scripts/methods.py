@@ -18,6 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout, installed or not
 
+from fusion.terminal import need_opencv
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 import torch
 from benchmarks.infer import in_a_process
 from torch.utils.flop_counter import FlopCounterMode

@@ -23,6 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
+from fusion.terminal import need_opencv  # noqa: E402
+
+if __name__ == "__main__":
+    need_opencv()  # or end in one line
+
 from tqdm import tqdm  # noqa: E402
 
 from fusion import images  # noqa: E402

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 pytest.importorskip("numba")
 from fusion.inference.loops import compiler, winograd
 from fusion.inference.loops.compiler import loop
-from tests.inference.test_loops import KINDS, kind, random  # noqa: F401
+from tests.inference.test_loops import kind, loops, needs_bfloat16, random  # noqa: F401
 
 if not compiler.USABLE:
     pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
@@ -50,16 +50,23 @@ def convolved(made, x, layers, c, w):
 
 
 # Widths around whole tiles of either scheme, and fewer than are summed at once; 24 results fill a vector in part.
+SIZES = ((2, 2), (3, 5), (2, 8), (2, 13), (3, 30))
+
+
 @pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize("bfloat16", KINDS)
-def test_convolutions(kind, name, bfloat16):  # noqa: F811
-    for size in ((2, 2), (3, 5), (2, 8), (2, 13), (3, 30)):
-        convolution(kind, name, bfloat16, size)
+def test_convolutions(kind, name):  # noqa: F811
+    for size in SIZES:
+        convolution(kind, name, False, size)
+
+
+@needs_bfloat16  # and so the widest vectors
+@pytest.mark.parametrize("name", SCHEMES)
+def test_convolutions_in_bfloat16(name):
+    for size in SIZES:
+        convolution(loops, name, True, size)
 
 
 def convolution(kind, name, bfloat16, size):  # noqa: F811
-    if bfloat16 and kind.compiler.LANES != compiler.LANES:
-        pytest.skip("bfloat16 is AVX-512's")
     x, weight, bias = random(*size, 24), random(24, 24, 3, 3), random(24)
     layer = kind.winograd.layer(weight, bias, 0.1, getattr(kind.winograd, name), bfloat16)
     found = convolved(kind, x, layer, 24, size[1])

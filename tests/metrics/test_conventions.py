@@ -56,17 +56,11 @@ def printed_alike(value, text):
 def test_values_of_the_other_programs(shared):
     wrong = {key: (means(shared)[key], text) for key, text in MEASURED if not printed_alike(means(shared)[key], text)}
     assert not wrong
-
-
-@pytest.mark.shared
-def test_ssim_with_range_255_and_uniform_windows(shared):
+    # SSIM with range 255 and uniform windows
     values = [sum(uniform_similarities(f, (a, b), data_range=255.0)) for f, a, b in averages(shared)]
     assert float(np.mean(values)) == pytest.approx(2 * 0.7456, abs=1e-4)  # scikit-image
     assert printed_alike(means(shared)["vifb/SSIM"], "1.531")  # the Gaussian one, which spec/metrics.md gives
-
-
-@pytest.mark.shared
-def test_contrast_stretched_as_cddfuse_saves_it(shared):
+    # contrast, stretched as CDDFuse saves it
     stretched = [np.rint((f - f.min()) * (255 / np.ptp(f))).std() for f, _, _ in averages(shared)]
     assert np.mean(stretched) == pytest.approx(29.8, abs=0.05)
 

@@ -1,6 +1,5 @@
 """CPFusion: the authors' pictures of real pairs (option sets: `test_cpfusion_golden.py`), and what is at the edges."""
 
-import itertools
 import json
 
 import numpy as np
@@ -34,12 +33,13 @@ def levels(picture):
     return (picture if picture.ndim == 3 else picture[..., None]).astype(int)
 
 
-@pytest.mark.parametrize(("folder", "merge"), [("", True), ("no_merge_rule/", False)])
-def test_pictures(folder, merge, shared):
-    network = CPFusion(merge=merge)
-    sets = [sorted((shared / f"golden/cpfusion/{folder}{dataset}").iterdir()) for dataset in ("TNO", "RoadScene")]
-    assert all(sets)
-    for picture in itertools.chain(*sets):
+def test_pictures(shared):
+    golden = shared / "golden/cpfusion"
+    folders = [(golden, True), (golden / "no_merge_rule", False)]
+    sets = [(merge, sorted((f / dataset).iterdir())) for f, merge in folders for dataset in ("TNO", "RoadScene")]
+    assert all(pictures for _, pictures in sets)
+    for merge, picture in ((merge, picture) for merge, pictures in sets for picture in pictures):
+        network = CPFusion(merge=merge)
         ir, vis = (
             next((shared / "data" / picture.parent.name / kind).glob(f"{picture.stem}.*")) for kind in ("ir", "vi")
         )

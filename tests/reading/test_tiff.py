@@ -26,9 +26,16 @@ def deep(image: np.ndarray) -> np.ndarray:
 CODECS = ("lzw", "deflate", "packbits", "zstd", "lzma", "webp", "png", "jpeg2000", "lerc", "jpegxl")
 
 
-@pytest.mark.parametrize("picture", [scene(), heat(), deep(scene()), deep(heat())], ids=str)
-@pytest.mark.parametrize("layout", ["plain", "tiles", "rows", "planes", "big", "motorola", "predictor"])
-def test_layouts(tmp_path, picture, layout):
+PICTURES = {"colour": scene(), "gray": heat(), "deep colour": deep(scene()), "deep gray": deep(heat())}
+LAYOUTS = ("plain", "tiles", "rows", "planes", "big", "motorola", "predictor")
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [(x, kind) for x in LAYOUTS for kind in PICTURES if x != "planes" or "gray" not in kind],  # which has one plane
+)
+def test_layouts(tmp_path, kind, layout):
+    picture = PICTURES[kind]
     options = {
         "plain": {},
         "tiles": {"tile": (16, 16), "compression": "deflate"},
@@ -38,12 +45,8 @@ def test_layouts(tmp_path, picture, layout):
         "motorola": {"byteorder": ">"},
         "predictor": {"compression": "lzw", "predictor": True},
     }[layout]
-    if layout == "planes":
-        if picture.ndim == 2:
-            pytest.skip("gray has one plane")
-        data = tiff(np.moveaxis(picture, -1, 0), **options)
-    else:
-        data = tiff(picture, **options)
+    planes = np.moveaxis(picture, -1, 0) if layout == "planes" else picture
+    data = tiff(planes, **options)
     image, notes = read(tmp_path / "x.tif", data)
     np.testing.assert_array_equal(image, picture)
     assert image.dtype == picture.dtype
