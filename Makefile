@@ -6,7 +6,11 @@ READY := $(VENV)/.ready
 
 DATA ?= test_img/sample
 
-.PHONY: help demo train-demo test test-all test-gpu bench samples web app clean
+TESTS ?= tests
+SETTINGS ?= OMP_NUM_THREADS=1 OMP_NUM_THREADS=4 ONEDNN_MAX_CPU_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX512_CORE \
+	ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 NUMBA_CPU_NAME=generic
+
+.PHONY: help demo train-demo test test-all test-settings test-gpu bench samples web app clean
 
 help:
 	@echo "make demo      fuse the sample pairs with every method and compare (results/demo/index.html)"
@@ -14,6 +18,7 @@ help:
 	@echo "make train-demo [DATA=folder]  train a network on the folder's ir/ and vi/ (three minutes), fuse them, compare"
 	@echo "make test      style and tests, a few minutes"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-settings [TESTS=folders]  the tests as on other processors, one line a setting (an hour)"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make bench     every benchmark"
 	@echo "make web       a page that fuses in the browser (web/index.html); needs npm"
@@ -45,6 +50,16 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest
+
+# A line a setting: the setting, what passed, failed and was skipped, seconds. Whole logs: results/settings/.
+test-settings: $(READY)
+	@mkdir -p results/settings; worst=0; \
+	for setting in $(SETTINGS); do \
+		log=results/settings/$$setting.log; \
+		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not cuda" $(TESTS) \
+			>$$log 2>&1 || worst=1; \
+		printf '%-32s %s\n' $$setting "$$(tail -n 1 $$log)"; \
+	done; exit $$worst
 
 test-gpu: $(READY)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || \

@@ -179,3 +179,15 @@ def test_the_digest_sees_every_file_of_the_folder(tmp_path):
     one = compiler.digest(tmp_path)
     (tmp_path / "b.py").write_text("2")
     assert compiler.digest(tmp_path) != one
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [("", {}), ("+avx2,+fma,-avx512f", {"avx2": True, "fma": True, "avx512f": False})],
+)
+def test_loops_are_made_for_the_processor_that_numba_compiles_for(monkeypatch, chosen, found):
+    """NUMBA_CPU_NAME=generic sets no features at all: vectors of 16 and fused products would be made in software."""
+    monkeypatch.setattr(compiler.config, "CPU_FEATURES", chosen)
+    assert compiler.features() == found
+    monkeypatch.setattr(compiler.config, "CPU_FEATURES", None)
+    assert compiler.features() == llvmlite.binding.get_host_cpu_features()

@@ -11,10 +11,19 @@ from pathlib import Path
 
 import llvmlite.binding
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numba.core.caching import FunctionCache
 
-FEATURES = llvmlite.binding.get_host_cpu_features()
+
+def features() -> dict[str, bool]:
+    """What numba compiles for: this processor's, or what NUMBA_CPU_FEATURES says; none if NUMBA_CPU_NAME is generic."""
+    chosen = config.CPU_FEATURES
+    if chosen is None:
+        return llvmlite.binding.get_host_cpu_features()
+    return {word[1:]: word[0] == "+" for word in chosen.split(",") if word}
+
+
+FEATURES = features()
 LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
 """Float32 numbers in a vector register."""
 
