@@ -76,14 +76,12 @@ class Place(NamedTuple):
 
 
 class _Plate(NamedTuple):
-    """A picture, scaled and turned, as it enters a correlation. matrix: (3, 3), a pixel of it -> of the picture.
-
-    spectra: (3, ...), of its directions' real and imaginary parts and of their squared weight.
-    """
+    """A picture, scaled and turned, as it enters a correlation. matrix: (3, 3), a pixel of it -> of the picture."""
 
     size: tuple[int, int]
     matrix: np.ndarray
-    spectra: np.ndarray
+    spectrum: np.ndarray
+    energy: np.ndarray
 
 
 def search(
@@ -121,15 +119,13 @@ def _plate(picture: Picture, size: float, angle: float, shape: Sequence[int]) ->
     matrix = np.array([[c, -s, (w - 1) / 2 - c * u + s * v], [s, c, (h - 1) / 2 - s * u - c * v], [0, 0, 1]])
     x, inside = laid(picture, matrix, height, width)
     field = directions(x, 1.0, inside)
-    planes = np.stack([field.real, field.imag, np.abs(field) ** 2])
-    return _Plate((height, width), matrix, fft.rfft2(planes, shape))
+    return _Plate((height, width), matrix, fft.fft2(field, shape), fft.rfft2(np.abs(field) ** 2, shape))
 
 
 def _peaks(a: _Plate, b: _Plate, shape: Sequence[int], most: int = 2) -> Iterator[tuple[int, int, float]]:
     """(y, x, height): where `a` has to be laid on `b`, the best few."""
-    real, imaginary, energy = np.conj(a.spectra) * b.spectra
-    found, variance = fft.irfft2(np.stack([real + imaginary, energy]), shape)
-    found, variance = cv2.GaussianBlur(found, (0, 0), SMOOTHING), variance / 2
+    found = cv2.GaussianBlur(fft.ifft2(np.conj(a.spectrum) * b.spectrum).real, (0, 0), SMOOTHING)
+    variance = fft.irfft2(np.conj(a.energy) * b.energy, shape) / 2
     full = float(variance.max())
     if full <= 0:
         return
