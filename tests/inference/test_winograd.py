@@ -12,7 +12,7 @@ import torch.nn.functional as F
 pytest.importorskip("numba")
 from fusion.inference.loops import compiler, winograd
 from fusion.inference.loops.compiler import loop
-from tests.inference.test_loops import kind, loops, needs_bfloat16, random  # noqa: F401
+from tests.inference.test_loops import kind, needs_bfloat16, random  # noqa: F401
 
 if not compiler.USABLE:
     pytest.skip("this processor has no fused multiply-add", allow_module_level=True)
@@ -63,7 +63,7 @@ def test_convolutions(kind, name):  # noqa: F811
 @pytest.mark.parametrize("name", SCHEMES)
 def test_convolutions_in_bfloat16(name):
     for size in SIZES:
-        convolution(loops, name, True, size)
+        convolution(SimpleNamespace(winograd=winograd), name, True, size)
 
 
 def convolution(kind, name, bfloat16, size):  # noqa: F811
