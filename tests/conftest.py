@@ -33,6 +33,30 @@ def same_numbers():
     torch.manual_seed(0)
 
 
+# --- who runs what ---------------------------------------------------------------------------------------------------
+
+TOGETHER = {  # the first tests of a process pay for what the others use
+    "tests/inference/": "compiled loops: two processes would compile the same ones",
+    "tests/scripts/test_benchmark_infer.py": "compiled loops: two processes would compile the same ones",
+    "tests/training/": "training: long ones in files of few tests, which would come last",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """`--dist loadfile`, which hands out files by their number of tests, the most first; some files go together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((why for start, why in TOGETHER.items() if file.startswith(start)), file)
+
+    return Files(config, log)
+
+
 # --- how many tests need what is not in the repository ---------------------------------------------------------------
 
 
