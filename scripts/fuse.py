@@ -172,7 +172,9 @@ def stop(status: int, message: str) -> int:
 
 
 def note(text: str) -> None:
-    tqdm.write(f"note: {text}", file=sys.stderr)
+    """Said by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        tqdm.write(f"note: {text}", file=sys.stderr)
 
 
 def in_one_line(error: Exception) -> str:

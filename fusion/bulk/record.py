@@ -54,9 +54,13 @@ class Record:
 
     def add(self, picture: Path, key: str, **more) -> dict:
         """The new line of a picture that has just been written."""
-        line = {"picture": self._name(picture), "key": key, "stamp": images.stamp(picture), **more}
+        line = self.line(picture, key, **more)
         self._append(json.dumps(line) + "\n")
         return line
+
+    def line(self, picture: Path, key: str, **more) -> dict:
+        """What `add` would add."""
+        return {"picture": self._name(picture), "key": key, "stamp": images.stamp(picture), **more}
 
     def _name(self, picture: Path) -> str:
         return picture.relative_to(self.folder).as_posix()
