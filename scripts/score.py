@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))  # runs from a checkout, installed or not
 
 from tqdm import tqdm  # noqa: E402
 
-from fusion import images  # noqa: E402
+from fusion import __version__, images  # noqa: E402
 from fusion.bulk.share import Share  # noqa: E402
 from fusion.data import doctor  # noqa: E402
 from fusion.memory import keep_freed_memory  # noqa: E402
@@ -94,7 +94,7 @@ def scored(args: argparse.Namespace, keys: list[str], found: Found, share: Share
     part, rows = share.of(found.triples), None
     if args.rows:
         with share.first_process_first():
-            rows = Rows(args.rows, args.fused, keys)
+            rows = Rows(args.rows, args.fused, keys, __version__)
     made = rows.score(part, args.workers) if rows else score_all(part, keys, args.workers)
     results = list(tqdm(made, total=len(part), disable=None if share.rank == 0 else True))
     results = share.in_order(share.gather(results))

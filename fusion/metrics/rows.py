@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion import __version__, images
+from fusion import images
 from fusion.bulk.record import Record, parsed
 from fusion.metrics.scoring import Scored, Triple, score_all
 from fusion.names import natural
@@ -22,10 +22,13 @@ from fusion.registry import METRICS
 
 
 class Rows:
-    """The rows file of pictures below `fused`, scored by the metrics `keys`. Raises WriteError as `Record`."""
+    """The rows file of pictures below `fused`, scored by the metrics `keys` of a `version` of this program.
 
-    def __init__(self, path: Path, fused: Path, keys: Sequence[str], *, fresh: bool = False):
-        self.record, self.keys = Record(path, fused, fresh=fresh), list(keys)
+    Raises WriteError as `Record`.
+    """
+
+    def __init__(self, path: Path, fused: Path, keys: Sequence[str], version: str):
+        self.record, self.keys, self.version = Record(path, fused), list(keys), version
 
     def score(self, triples: Sequence[Triple], workers: int = 1) -> Iterator[Scored]:
         """`score_all`, but for what stands in the file already; what is found is added to it."""
@@ -59,7 +62,7 @@ class Rows:
     def _key(self, triple: Triple) -> str:
         """All that decides the scores but for the fused picture."""
         sources = [[str(path), images.stamp(path)] for path in (triple.ir, triple.vis)]
-        return hashlib.sha256(json.dumps([__version__, self.keys, triple.ranges, sources]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([self.version, self.keys, triple.ranges, sources]).encode()).hexdigest()[:16]
 
 
 def _row(triple: Triple, scored: Scored) -> dict:
