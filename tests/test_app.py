@@ -16,7 +16,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from chromium import eventually, find, in_browser, load_script, screenshots
+from chromium import PATIENCE, eventually, find, in_browser, load_script, screenshots
 from PIL import Image
 from test_web import png_of
 
@@ -168,7 +168,7 @@ def test_a_sample_pair_by_three_methods(app, sample, tmp_path):
     assert app.execute_script("return document.querySelectorAll('#slider img').length") == 2
     app.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     press(app, "#download")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 10 * PATIENCE
     while not (tmp_path / "fused.zip").is_file():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -389,12 +389,12 @@ def test_a_comparison_can_be_stopped_and_leaves_nothing(app, served, sample, tmp
     press(app, "#set-stop")
     eventually(app, f"{SET_MESSAGE}.includes('stopped')", 2)
     while process._process.is_alive():
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 2 * PATIENCE
         time.sleep(0.02)
     assert not processes._busy
     assert len([path for path in files_in(folder) if path.suffix == ".png"]) >= 4  # what was brought is still here
     app.get("about:blank")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 10 * PATIENCE
     while files_in(folder):
         assert time.monotonic() < end, files_in(folder)
         time.sleep(0.05)
@@ -434,7 +434,7 @@ def test_stop_ends_the_work_within_two_seconds(app, served, tmp_path):
     press(app, "#stop")
     said(app, "stopped", 2)
     while process._process.is_alive():
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 2 * PATIENCE
         time.sleep(0.02)
     tick(app, "average")
     press(app, "#fuse")
@@ -475,7 +475,7 @@ def test_nothing_remains_of_a_visit(app, sample, folder):
     said(app, "fused by 1 method")
     assert len(files_in(folder)) > 5
     app.get("about:blank")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 10 * PATIENCE
     while files_in(folder):
         assert time.monotonic() < end, files_in(folder)
         time.sleep(0.05)
@@ -487,7 +487,7 @@ def test_closing_the_page_stops_its_work(app, served, sample):
     press(app, "#fuse")
     eventually(app, "document.querySelector('#message progress')")
     app.get("about:blank")
-    end = time.monotonic() + 5
+    end = time.monotonic() + 5 * PATIENCE
     while served[0].settings.processes._busy:
         assert time.monotonic() < end
         time.sleep(0.02)
