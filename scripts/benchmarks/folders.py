@@ -6,7 +6,7 @@
 The first: two programs in turns, on links to the pairs of `--root`; the baseline is a loop that reads, fuses and writes
 a pair at a time, or scripts/fuse.py of another checkout. Pictures per second count from the first to the last picture
 written, so that nobody's start counts; CPU seconds and memory are those of the whole process.
-The second: seconds from the start of fuse.py to the first picture written, and the memory of its process then and so
+The second: seconds from the start of fuse.py to the first picture written, of them on a processor, and the memory of its process then and so
 many pictures later, for folders of so many tiny pairs (links).
 """
 
@@ -128,7 +128,7 @@ def link_pairs(root: Path, place: Path, number: int) -> tuple[Path, Path]:
 
 
 def huge(numbers: list[int], place: Path, whole: bool) -> None:
-    print("pairs     first picture, s   MiB then   MiB later   after pictures")
+    print("   pairs  first picture, s    CPU s  MiB then  MiB later  after pictures")
     for number in numbers:
         folder = place / str(number)
         tiny_pairs(folder, number)
@@ -138,9 +138,10 @@ def huge(numbers: list[int], place: Path, whole: bool) -> None:
         process = subprocess.Popen([sys.executable, *command, "--model", "average"], stderr=subprocess.DEVNULL)
         try:
             finished(out, 1, process)
-            first, then = time.perf_counter() - start, memory(process.pid)
+            first, cpu, then = time.perf_counter() - start, cpu_seconds(process.pid), memory(process.pid)
             later = finished(out, number if whole else LATER, process)
-            print(f"{number:8}  {first:17.1f}  {then:8}  {memory(process.pid) or peak():9}  {later:14}", flush=True)
+            now = memory(process.pid) or peak()
+            print(f"{number:8}  {first:16.1f}  {cpu:7.1f}  {then:8}  {now:9}  {later:14}", flush=True)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()
@@ -173,6 +174,15 @@ def finished(out: Path, number: int, process: subprocess.Popen) -> int:
             lines += text.count(b"\n")
         time.sleep(0.05)
     return lines
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process so far; nan of one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int) -> int:
