@@ -33,6 +33,8 @@ import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, config, images, infer, latex, metrics, page, report, weight_files, weights
+from fusion.bulk.record import Record, WriteError
+from fusion.bulk.share import Share
 from fusion.data import doctor
 from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.metrics import published, scoring, significance
@@ -41,7 +43,6 @@ from fusion.options import ModelOptions, TestOptions
 from fusion.pairing import Pair
 from fusion.reading import once
 from fusion.registry import UnknownName
-from fusion.share import Share
 from fusion.terminal import forgive_encodings
 
 
@@ -58,11 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
             look(plan, strict=args.strict, silent=share.rank > 0)
             device = build.device(share.device(options.device))
             with share.first_process_first():
-                journal = Journal(options.out, fresh=args.fresh and share.rank == 0)
+                done = record_in(options.out, fresh=args.fresh and share.rank == 0)
         except (ValueError, UnknownName, OSError) as error:
             return stop(2, f"error: {in_one_line(error)}")
         try:
-            results = merged(share.gather(compare(plan, options, device, journal, share)), plan)
+            results = merged(share.gather(compare(plan, options, device, done, share)), plan)
             if share.rank > 0:
                 share.end()
                 return 0  # a launcher stops all processes when one fails: the first one, which writes, tells the status
@@ -124,46 +125,16 @@ def look(plan: build.Comparison, *, strict: bool, silent: bool) -> None:
             print(f"{dataset.options.name}: {line}")
 
 
-# --- the record of what is done -------------------------------------------------------------------------------------
+# --- what is done already -------------------------------------------------------------------------------------------
 
 
-class Journal:
-    """Finished pictures, one JSON line each; a line cut by a crash is skipped."""
-
-    def __init__(self, out: Path, *, fresh: bool):
-        self.path = out / ".progress.jsonl"
-        self.records: dict[tuple[str, str, str], dict] = {}
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            if fresh:
-                self.path.unlink(missing_ok=True)
-            self._append("")
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-            if text and not text.endswith("\n"):
-                self._append("\n")  # after a cut line
-        except OSError as error:
-            raise OSError(f"out: cannot write in {out}: {error.strerror}; choose a folder with out=FOLDER") from error
-        for line in text.splitlines():
-            try:
-                record = json.loads(line)
-                self.records[record["dataset"], record["model"], record["image"]] = record
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    def find(self, dataset: str, model: str, image: str, key: str, picture: Path) -> dict | None:
-        """The record of a picture that was made under the same key and has not been touched since."""
-        record = self.records.get((dataset, model, image))
-        if record and record.get("key") == key and record.get("picture") == images.stamp(picture):
-            return record
-        return None
-
-    def add(self, record: dict) -> None:
-        self._append(json.dumps(record) + "\n")
-        self.records[record["dataset"], record["model"], record["image"]] = record
-
-    def _append(self, text: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text)
+def record_in(out: Path, *, fresh: bool) -> Record:
+    """Raises WriteError."""
+    try:
+        return Record(out / ".progress.jsonl", out, fresh=fresh)
+    except WriteError as error:
+        reason = error.__cause__.strerror
+        raise WriteError(f"out: cannot write in {out}: {reason}; choose a folder with out=FOLDER") from error
 
 
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
@@ -191,9 +162,7 @@ class Results:
             self.failures.append(failure)
 
 
-def compare(
-    plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal, share: Share
-) -> Results:
+def compare(plan: build.Comparison, options: TestOptions, device: torch.device, done: Record, share: Share) -> Results:
     """Fuse and score this process's share of the pairs with every model; a pair that fails is listed, not fatal."""
     results = Results()
     total = sum(len(share.of(d.pairing.pairs)) * len(models_for(plan, d)) for d in plan.datasets)
@@ -201,7 +170,7 @@ def compare(
         scoring.pool(options.workers) if options.workers > 1 else nullcontext() as processes,
         tqdm(total=total, unit="picture", dynamic_ncols=True, disable=True if share.rank else None) as bar,
     ):
-        work = Work(results, journal, plan.metrics, processes)
+        work = Work(results, done, plan.metrics, processes)
         for dataset in plan.datasets:
             name, task = dataset.options.name, dataset.options.task
             models = models_for(plan, dataset)
@@ -211,7 +180,7 @@ def compare(
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)
             for pair in share.of(dataset.pairing.pairs):
-                scorer = Scorer(dataset, pair, options, plan.metrics, journal, work)
+                scorer = Scorer(dataset, pair, options, plan.metrics, work)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
@@ -227,14 +196,19 @@ def compare(
 class Work:
     """Records on their way to the results, in order; those that other processes score arrive later."""
 
-    def __init__(self, results: Results, journal: Journal, chosen: dict, processes: Executor | None):
-        self.results, self.journal, self.metrics, self.processes = results, journal, chosen, processes
+    def __init__(self, results: Results, done: Record, chosen: dict, processes: Executor | None):
+        self.results, self.done, self.metrics, self.processes = results, done, chosen, processes
         self.queue: deque[tuple[dict, Future | None]] = deque()
 
     def add(self, record: dict, triple: scoring.Triple) -> None:
         """A record that has all but its scores, which another process finds out."""
         keys = [m.key for m in self.metrics.values()]
         self.queue.append((record, self.processes.submit(scoring.score, triple, keys)))
+
+    def finish(self, record: dict, scores: dict[str, float]) -> dict:
+        """The record with its scores, which is done now."""
+        picture = self.done.folder / record["dataset"] / record["model"] / f"{record['image']}.png"
+        return self.done.add(picture, **record, scores=scores)
 
     def collect(self, *, wait: bool = False) -> None:
         """Move what is ready, or all, to the results."""
@@ -245,8 +219,7 @@ class Work:
                 if found.error:
                     self.results.fail(record["dataset"], record["image"], record["model"], found.error)
                     continue
-                record["scores"] = {name: found.values[m.key] for name, m in self.metrics.items()}
-                self.journal.add(record)
+                record = self.finish(record, {name: found.values[m.key] for name, m in self.metrics.items()})
             self.results.records.append(record)
 
 
@@ -261,9 +234,9 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, journal: Journal, work: Work):
+    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, work: Work):
         self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
-        self.metrics, self.journal, self.work = chosen, journal, work
+        self.metrics, self.work = chosen, work
         self.sources: tuple | None = None
 
     def score(self, network, row: str, model_key: str) -> None:
@@ -273,21 +246,19 @@ class Scorer:
         key = f"{model_key} {self.dataset.task} {sources}"
         if self.ranges != ("full", "full"):
             key += f" {self.ranges}"
-        if old := self.journal.find(self.dataset.name, row, self.pair.name, key, picture):
+        if old := self.work.done.find(picture, key):
             self.work.queue.append((old, None))
             return
         ir, vis, ir_levels, vis_levels = self.read()
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        record = {**names, "key": key, "picture": images.stamp(picture), "seconds": seconds}
+        record = {**names, "key": key, "seconds": seconds}
         if self.work.processes is not None:
             self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis, self.ranges))
             return
         scene = metrics.Scene(images.grey_levels(images.read(picture)), ir_levels, vis_levels)
-        record["scores"] = scoring.measured(self.metrics, scene)
-        self.journal.add(record)
-        self.work.queue.append((record, None))
+        self.work.queue.append((self.work.finish(record, scoring.measured(self.metrics, scene)), None))
 
     def read(self) -> tuple:
         """(ir, vis, ir grey levels, vis grey levels)"""

@@ -27,6 +27,7 @@ BENCHMARKS = {
     "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
     "infer": ("benchmarks.infer", "seconds and memory of fusing one pair, against the plain modules"),
     "memory": ("benchmarks.memory", "memory of fusing one pair at several sizes, against the plain modules"),
+    "folders": ("benchmarks.folders", "folders of many pairs: pictures/s against one after the other; huge folders"),
     "align": ("benchmarks.align", "alignment of real pairs after a planted warp: error at the corners, doubt, seconds"),
     "metrics": ("benchmarks.metrics", "scoring one picture with 12 metrics, against each metric the plain way"),
 }

@@ -11,7 +11,8 @@ Frames come from videos, folders of frames, numbered ones (frame%04d.png), a cam
 paired by their times. OUT is a picture, a folder for two folders, or a video without sound: .mp4 and .mov (MPEG-4),
 .avi (Motion JPEG, which keeps odd sizes) or .mkv (FFV1, without loss). A folder run continues where it stopped:
 OUT/.fuse.jsonl records of each picture what it was made of, and it is made again when any of that, or the picture, has
-changed.
+changed. Pairs of a large folder are found while they are fused. Several processes share a folder:
+torchrun --nproc-per-node 4 scripts/fuse.py ir/ vis/ -o fused/
 Exit status: 0, 1 where a pair failed, 2 where nothing could start, 130 after Ctrl-C.
 """
 
@@ -36,19 +37,23 @@ if __name__ == "__main__":
     need_opencv()  # or end in one line
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from fusion import __version__, build, images, videos, weights
+from fusion.bulk.folder_run import RECORD, FolderRun, write
+from fusion.bulk.record import Record, WriteError
+from fusion.bulk.share import Share
+from fusion.bulk.stream import Stream
+from fusion.bulk.stream import found_pairs as pairs_of_folders
 from fusion.data import doctor
 from fusion.data.alignment import MODELS
 from fusion.data.one_size import OneSize
-from fusion.folder_run import FolderRun, Record, WriteError, write
 from fusion.fuser import Fuser
 from fusion.memory import keep_freed_memory
-from fusion.pairing import Pair, Pairing, pair_folders
+from fusion.pairing import Pair, Pairing
 from fusion.reading import of_pair, once, stranger
 from fusion.registry import UnknownName
-from fusion.share import Share
 from fusion.terminal import forgive_encodings
 
 
@@ -172,7 +177,9 @@ def stop(status: int, message: str) -> int:
 
 
 def note(text: str) -> None:
-    tqdm.write(f"note: {text}", file=sys.stderr)
+    """Said by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        tqdm.write(f"note: {text}", file=sys.stderr)
 
 
 def in_one_line(error: Exception) -> str:
@@ -232,20 +239,18 @@ def same(ir: Path | str, vis: Path | str) -> bool:
     return ir == vis or (isinstance(ir, Path) and isinstance(vis, Path) and ir.samefile(vis))
 
 
-def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
+def found_pairs(args: argparse.Namespace, kind: str) -> Pairing | Stream:
     """The pairs to fuse, looked at: what seems wrong with them is a note, or an error where --strict says so.
 
     Raises ValueError for folders that cannot be paired, and for one picture given as both. Frames are not looked at.
     """
     if kind == "folder":
-        found = pair_folders(args.ir, args.vis, args.match)
-    elif args.ir == args.vis or (
-        isinstance(args.ir, Path) and isinstance(args.vis, Path) and args.ir.samefile(args.vis)
-    ):
+        found = pairs_of_folders(args.ir, args.vis, args.match, ordered=args.temporal is not None)
+    elif same(args.ir, args.vis):
         raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
     else:
         found = Pairing([Pair(args.ir.stem, args.ir, args.vis)] if kind == "picture" else [])
-    for line in found.examples():
+    for line in [] if isinstance(found, Stream) else found.examples():
         note(line)
     settled = ["unreadable", "duplicate"]
     if args.align:
@@ -254,11 +259,16 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
         settled.append("size")
     if args.range != "auto":
         settled.append("range")
-    looked = doctor.quick_check(found.pairs, task=args.task, without=settled)
+    looked = doctor.quick_check(known(found), task=args.task, without=settled)
     doctor.refuse(looked, args.strict)
     for line in looked:
         note(line)
     return found
+
+
+def known(pairing: Pairing | Stream) -> list[Pair]:
+    """The pairs that are known before the run begins: all, or the first ones of a large folder."""
+    return pairing.first if isinstance(pairing, Stream) else pairing.pairs
 
 
 def load(args: argparse.Namespace):
@@ -270,7 +280,7 @@ def load(args: argparse.Namespace):
     network = build.network(name, file, task=args.task, **how)
     if args.temporal and not network.convention.stretch:
         note(f"--temporal changes nothing: {name} does not stretch its pictures one by one")
-    return network.form()  # once, for all pictures
+    return network.eval().form().eval()  # once, for all pictures and threads
 
 
 # --- one pair -------------------------------------------------------------------------------------------------------
@@ -304,16 +314,23 @@ def method_key(args: argparse.Namespace) -> str:
     return hashlib.sha256(json.dumps([__version__, args.model, file, *options]).encode()).hexdigest()[:16]
 
 
-def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing, share: Share) -> int:
-    first = share.rank == 0
-    for line in pairing.report() if first else ():
+def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing | Stream, share: Share) -> int:
+    first, stream = share.rank == 0, pairing if isinstance(pairing, Stream) else None
+    for line in pairing.report() if first and not stream else ():
         note(line)
     with share.first_process_first():
-        record = Record(args.out, fresh=args.fresh and first)
-    run = FolderRun(fuser, args.out, record, method_key(args), images.ranges_of(pairing.pairs, args.range))
-    pairs = share.of(pairing.pairs)
-    with tqdm(total=len(pairs), unit="picture", dynamic_ncols=True, disable=None if first else True) as bar:
-        counts = share.gather(run(pairs, bar.update))
+        record = Record(args.out / RECORD, args.out, fresh=args.fresh and first)
+    ranges = share.gather(images.ranges_of(known(pairing), args.range))[0]  # one, in whatever order folders are listed
+    run = FolderRun(fuser, args.out, record, method_key(args), ranges, at_once(fuser))
+    if stream:
+        stream.note = note if first else lambda line: None
+    pairs, total = (stream.of(share), None) if stream else (part := share.of(pairing.pairs), len(part))
+    with tqdm(total=total, unit="picture", dynamic_ncols=True, disable=None if first else True) as bar:
+        count = run(pairs, bar.update)
+    if stream and first:
+        stream.finish()
+        count.failed += stream.failed
+    counts = share.gather(count)
     failed = [line for count in counts for line in count.failed]
     if first:
         for line in failed:
@@ -322,6 +339,15 @@ def fuse_folders(fuser: Fuser, args: argparse.Namespace, pairing: Pairing, share
         print(f"{made} fused, {kept} were there, {len(failed)} failed: {args.out}")
     share.end()
     return 1 if failed and first else 0  # a launcher stops all processes when one fails: the first tells the status
+
+
+def at_once(fuser: Fuser) -> int:
+    """How many pairs are fused at the same time, each on a core: as many as PyTorch may use threads.
+
+    One where frames follow each other, on a GPU, and where a network's own form for a CPU uses all cores by itself.
+    """
+    alone = fuser.temporal or not fuser.network.plain or fuser.network.place.device.type != "cpu"
+    return 1 if alone else torch.get_num_threads()
 
 
 # --- two videos -----------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def fuse_sample(browser) -> None:
     """Bring a sample pair to the app and fuse it."""
 
     def wait(condition: str) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while not browser.execute_script(f"return {condition}"):
             if time.monotonic() > end:
                 raise OSError(0, f"the app never came to {condition}")

@@ -3,9 +3,13 @@
     python scripts/score.py --ir DIR --vis DIR --fused DIR [--profile all] [--metrics EN,SSIM] [--workers 4]
     python scripts/score.py ... --metric SD --match 46.0      which convention does a quoted number agree with?
     python scripts/score.py ... --published                   our means beside the rows that CDDFuse prints
+    python scripts/score.py ... --rows A.jsonl                continues where it was stopped; torchrun shares the work
+    python scripts/score.py --merge A.jsonl B.jsonl           one table of what was scored in parts
     python scripts/score.py --explain                         the tables of docs/metrics.md
 
 Files belong together by their names, results also by one start or end around all (`*_fused`); --match takes a pattern.
+With --rows, what is in that file is not scored again, and several processes may share the pictures: torchrun
+--nproc-per-node 4 scripts/score.py ... --rows A.jsonl.
 Files in the fused folder that belong to no pair are listed and change nothing. A result that is missing or cannot be
 scored is an error: no means are printed then, unless --partial asks for those of the rest.
 Exit status: 0, 1 where results are missing, 2 where nothing could start, 130 after Ctrl-C.
@@ -16,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -30,12 +35,14 @@ if __name__ == "__main__":
 
 from tqdm import tqdm  # noqa: E402
 
-from fusion import images  # noqa: E402
+from fusion import __version__, images  # noqa: E402
+from fusion.bulk.share import Share  # noqa: E402
 from fusion.data import doctor  # noqa: E402
 from fusion.memory import keep_freed_memory  # noqa: E402
 from fusion.metrics import ALL, LEFT_OUT, profiles, select  # noqa: E402
 from fusion.metrics.published import PAIRS, ROWS, difference, rows_for  # noqa: E402
 from fusion.metrics.published import PROFILE as PUBLISHED_PROFILE  # noqa: E402
+from fusion.metrics.rows import Rows, merged  # noqa: E402
 from fusion.metrics.scoring import Found, Scored, find, score_all  # noqa: E402
 from fusion.metrics.significance import describe  # noqa: E402
 from fusion.pairing import Pair  # noqa: E402
@@ -51,29 +58,69 @@ def main(arguments: list[str] | None = None) -> int:
     forgive_encodings()
     args = parse(arguments)
     keep_freed_memory()
-    warnings.showwarning = once(lambda text: print(f"note: {text}", file=sys.stderr))
+    warnings.showwarning = once(note)
     try:
         if args.explain:
             from metric_docs import generated
 
             print(generated(ROOT))
             return 0
+        if args.merge:
+            return merge(args)
         keys = wanted(args)
         published = published_rows(args) if args.published is not None else {}
         found = find(args.fused, args.ir, args.vis, args.range, args.names)
         looked = quick_look(args, found)
         doctor.refuse(looked, args.strict)
+        share = Share.of_this_process()
+        for line in [*found.examples, *looked, *other_pictures(args, found, published)]:
+            note(line)
+        results = scored(args, keys, found, share)
     except (ValueError, UnknownName, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    for line in [*found.examples, *looked, *other_pictures(args, found, published)]:
-        print(f"note: {line}", file=sys.stderr)
-    try:
-        results = list(tqdm(score_all(found.triples, keys, args.workers), total=len(found.triples), disable=None))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        kept = ": scored pictures are kept, the same command continues" if args.rows else ""
+        print(f"interrupted{kept}", file=sys.stderr)
         return 130
-    return report(args, keys, found, results, published)
+    status = report(args, keys, found, results, published) if share.rank == 0 else 0
+    share.end()
+    return status  # a launcher stops all processes when one fails: the first tells the status
+
+
+def note(text: str) -> None:
+    """Said by the first of several processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {text}", file=sys.stderr)
+
+
+def scored(args: argparse.Namespace, keys: list[str], found: Found, share: Share) -> list[Scored]:
+    """All results in the order of the triples, of which every process has scored its part."""
+    part, rows = share.of(found.triples), None
+    if args.rows:
+        with share.first_process_first():
+            rows = Rows(args.rows, args.fused, keys, __version__)
+    made = rows.score(part, args.workers) if rows else score_all(part, keys, args.workers)
+    results = list(tqdm(made, total=len(part), disable=None if share.rank == 0 else True))
+    results = share.in_order(share.gather(results))
+    if rows and share.rank == 0:
+        rows.finish(found.triples, results, found.missing)
+    return results
+
+
+def merge(args: argparse.Namespace) -> int:
+    """One table of the rows of several runs. Raises as `merged`, UnknownName."""
+    keys, results = merged(args.merge)
+    names = [known_name(name) for name in args.metrics.split(",")] if args.metrics else None
+    published = published_rows(args) if args.published is not None else {}
+    keys = [key for key in keys if names is None or METRICS[key].name in names]
+    needed = {f"{PUBLISHED_PROFILE}/{column}" for cells in published.values() for column in cells}
+    if not keys or not needed <= set(keys):
+        lacks = ", ".join(sorted(needed - set(keys))) or ", ".join(names or [])
+        raise ValueError(f"--merge: the rows lack {lacks}: score with these metrics first")
+    if len({key.partition("/")[0] for key in keys}) > 1:
+        args.profile = ALL
+    return report(args, keys, Found([], [], []), results, published)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -103,11 +150,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every picture's values")
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        metavar="FILE",
+        help="add every picture's values to this file (JSON lines), as found",
+    )
+    parser.add_argument(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="one table of what --rows or --csv has written",
+    )
     parser.add_argument("--partial", action="store_true", help="print means although results are missing")
     parser.add_argument("--explain", action="store_true", help="print the generated part of docs/metrics.md")
     args = parser.parse_args(arguments)
-    if not args.explain and None in (args.ir, args.vis, args.fused):
+    if not (args.explain or args.merge) and None in (args.ir, args.vis, args.fused):
         parser.error("--ir, --vis and --fused are needed")
+    if args.merge and (args.rows or args.fused):
+        parser.error("--merge takes files that are there: leave out --rows and --fused")
     args.names = next((text for text in args.match if "*" in text), None)
     args.match = next((text for text in args.match if "*" not in text), None)
     if args.match is not None and (not args.metrics or "," in args.metrics):
@@ -156,7 +218,7 @@ def _plain(name: str) -> str:
 
 def published_rows(args: argparse.Namespace) -> dict[str, dict[str, str]]:
     """The printed rows to compare with: those of --published, or of the folder that --ir lies in."""
-    name = args.published or args.ir.absolute().parent.name
+    name = args.published or (args.ir.absolute().parent.name if args.ir else "")
     rows = rows_for(name) or {row: cells for row, cells in ROWS.items() if row == name}
     if not rows:
         raise ValueError(f"--published: no row called '{name}'; there are: {', '.join(ROWS)} (--published ROW)")
@@ -204,12 +266,12 @@ def report(args: argparse.Namespace, keys: list[str], found: Found, results: lis
         except OSError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
-    pairs = len(found.triples) + len(found.missing)
+    pairs = len(results) + len(found.missing)
     if bad and not (args.partial and good):
         print(f"{len(bad)} of {pairs} results are missing: no means (--partial: those of the rest)", file=sys.stderr)
         return 1
     row = describe([r.values for r in good], keys)
-    print(f"{len(good)} of {pairs} pictures in {args.fused}")
+    print(f"{len(good)} of {pairs} pictures in {args.fused or ', '.join(map(str, args.merge))}")
     if args.match is not None:
         print(match(args.match, row["mean"]))
     elif published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -40,9 +41,13 @@ def browser(one_browser):
     return one_browser
 
 
+PATIENCE = float(os.environ.get("FUSION_PATIENCE", "1"))
+"""How many times longer to wait for a page: for machines that do other work."""
+
+
 def eventually(browser, condition: str, seconds: float = 10):
     """The value of a JavaScript expression once it is true."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while not (value := browser.execute_script(f"return {condition}")):
         assert time.monotonic() < end, f"never true: {condition}"
         time.sleep(0.02)

@@ -16,7 +16,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from chromium import eventually, find, in_browser, load_script, screenshots
+from chromium import PATIENCE, eventually, find, in_browser, load_script, screenshots
 from PIL import Image
 from test_web import png_of
 
@@ -27,6 +27,7 @@ pytest.importorskip("gradio", reason="the app needs the extra packages: pip inst
 from fusion.app.messages import Answer, Failed, Request
 from fusion.app.processes import Processes
 from fusion.app.sessions import Sessions
+from fusion.data.one_size import OneSize
 
 pytestmark = in_browser
 
@@ -108,9 +109,9 @@ def press(app, selector: str) -> None:
     app.execute_script(f"document.querySelector('{selector}').click()")
 
 
-def tick(app, *names: str) -> None:
+def tick(app, *names: str, where: str = "#methods") -> None:
     """Choose exactly these methods."""
-    for box in app.find_elements("css selector", "#methods label"):
+    for box in app.find_elements("css selector", f"{where} label"):
         if (box.text in names) != box.find_element("css selector", "input").is_selected():
             box.click()
 
@@ -167,7 +168,7 @@ def test_a_sample_pair_by_three_methods(app, sample, tmp_path):
     assert app.execute_script("return document.querySelectorAll('#slider img').length") == 2
     app.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     press(app, "#download")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 10 * PATIENCE
     while not (tmp_path / "fused.zip").is_file():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -213,6 +214,51 @@ def test_the_button_brings_to_one_size(app, sample, tmp_path):
     said(app, "fused by 1 method")
     assert shown(app)["average"].shape == (240, 320, 3)
     assert not app.find_elements("css selector", "#remedy-resize")
+
+
+def test_the_button_aligns(app, sample, tmp_path):
+    ir, vis = (images.read(path) for path in sample("01_street_day"))
+    images.write(tmp_path / "ir.png", np.roll(ir, (7, -11), (0, 1))[12:-12, 12:-12])
+    images.write(tmp_path / "vis.png", vis[12:-12, 12:-12])
+    tick(app, "average")
+    bring(app, tmp_path / "ir.png", tmp_path / "vis.png")
+    assert "12.8 pixels apart" in found(app, "pixels apart")
+    press(app, "#remedy-align")
+    assert "aligned by similarity" in said(app, "fused by 1 method")
+    pair = OneSize(align="similarity", note=str)(*(images.read(tmp_path / f"{side}.png") for side in ("ir", "vis")))
+    assert away(shown(app)["average"], fusion.fuse(fusion.load("average"), *pair)) == 0
+    found(app, "finds nothing wrong")
+
+
+def test_the_button_stretches(app, sample, tmp_path):
+    ir, vis = sample("01_street_day")
+    images.write(tmp_path / "dim.png", images.read(ir) // 8)
+    tick(app, "average")
+    bring(app, tmp_path / "dim.png", vis)
+    found(app, "ir has no level above 31 of 255")
+    press(app, "#remedy-stretch")
+    said(app, "fused by 1 method")
+    pair = [images.read(path, "percentile") for path in (tmp_path / "dim.png", vis)]
+    assert away(shown(app)["average"], fusion.fuse(fusion.load("average"), *pair)) == 0
+    assert not app.find_elements("css selector", "#remedy-stretch")
+
+
+def test_the_button_fuses_as_a_medical_pair(app, tmp_path):
+    y, x = np.mgrid[:128, :128]
+    inside = ((y - 64) ** 2 + (x - 64) ** 2 < 45**2)[..., None]
+    red = np.rint(127 + 100 * np.sin(x / 7) * np.cos(y / 9))
+    images.write(tmp_path / "pet.png", (inside * np.stack([red, 255 - red, np.full_like(red, 40)], 2)).astype(np.uint8))
+    mri = np.rint(120 + 90 * np.sin(x / 5 + 1) * np.sin(y / 6))
+    images.write(tmp_path / "mri.png", (inside[..., 0] * mri).astype(np.uint8))
+    tick(app, "average")
+    bring(app, tmp_path / "pet.png", tmp_path / "mri.png")
+    found(app, "as PET and SPECT are")
+    press(app, "#remedy-medical")
+    said(app, "fused by 1 method")
+    pair = tmp_path / "pet.png", tmp_path / "mri.png"
+    expected = fusion.fuse(fusion.load("average", task="medical"), *pair, task="medical")
+    assert expected.ndim == 3  # in the colours of PET
+    assert away(shown(app)["average"], expected) == 0
 
 
 # --- pictures that cannot -------------------------------------------------------------------------------------------
@@ -320,7 +366,7 @@ def test_a_text_is_no_video(app, tmp_path):
 # --- folders --------------------------------------------------------------------------------------------------------
 
 
-def test_two_folders_become_a_comparison_page(app, sample, tmp_path):
+def bring_folders(app, sample, tmp_path) -> None:
     for name in ("03_field_smoke", "07_road_fog"):
         for side, file in zip(("ir", "vis"), sample(name), strict=True):
             (tmp_path / side).mkdir(exist_ok=True)
@@ -330,6 +376,32 @@ def test_two_folders_become_a_comparison_page(app, sample, tmp_path):
         eventually(app, f"document.querySelector('#{side}-folder input[type=file]')")
         find(app, f"#{side}-folder input[type=file]").send_keys(str(tmp_path / side))
         eventually(app, f"document.querySelector('#{side}-folder .file-preview')")
+
+
+def test_a_comparison_can_be_stopped_and_leaves_nothing(app, served, sample, tmp_path, folder):
+    bring_folders(app, sample, tmp_path)
+    tick(app, "gtf", "fpde", "cddfuse", where="#set-methods")  # a minute or more of work
+    press(app, "#set-compare")
+    eventually(app, f"{SET_MESSAGE}.includes('of 6')", 60)
+    processes = served[0].settings.processes
+    ((process,),) = processes._busy.values()
+    started = time.monotonic()
+    press(app, "#set-stop")
+    eventually(app, f"{SET_MESSAGE}.includes('stopped')", 2)
+    while process._process.is_alive():
+        assert time.monotonic() - started < 2 * PATIENCE
+        time.sleep(0.02)
+    assert not processes._busy
+    assert len([path for path in files_in(folder) if path.suffix == ".png"]) >= 4  # what was brought is still here
+    app.get("about:blank")
+    end = time.monotonic() + 10 * PATIENCE
+    while files_in(folder):
+        assert time.monotonic() < end, files_in(folder)
+        time.sleep(0.05)
+
+
+def test_two_folders_become_a_comparison_page(app, sample, tmp_path):
+    bring_folders(app, sample, tmp_path)
     press(app, "#set-compare")
     assert "Open the comparison page" in eventually(app, f"{SET_MESSAGE}.includes('Open') && {SET_MESSAGE}", 90)
     address, visit = find(app, "#set-message a").get_attribute("href"), app.current_window_handle
@@ -362,14 +434,15 @@ def test_stop_ends_the_work_within_two_seconds(app, served, tmp_path):
     press(app, "#stop")
     said(app, "stopped", 2)
     while process._process.is_alive():
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 2 * PATIENCE
         time.sleep(0.02)
     tick(app, "average")
     press(app, "#fuse")
     said(app, "fused by 1 method")
 
 
-def test_four_at_a_time(app, served):
+def test_four_pages_at_a_time(app, served):
+    """One is served, three wait; each gets its own picture."""
     pages = [app.current_window_handle]
     try:
         for _ in range(3):
@@ -402,7 +475,7 @@ def test_nothing_remains_of_a_visit(app, sample, folder):
     said(app, "fused by 1 method")
     assert len(files_in(folder)) > 5
     app.get("about:blank")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 10 * PATIENCE
     while files_in(folder):
         assert time.monotonic() < end, files_in(folder)
         time.sleep(0.05)
@@ -414,7 +487,7 @@ def test_closing_the_page_stops_its_work(app, served, sample):
     press(app, "#fuse")
     eventually(app, "document.querySelector('#message progress')")
     app.get("about:blank")
-    end = time.monotonic() + 5
+    end = time.monotonic() + 5 * PATIENCE
     while served[0].settings.processes._busy:
         assert time.monotonic() < end
         time.sleep(0.02)

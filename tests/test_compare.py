@@ -520,15 +520,15 @@ def test_a_cut_line_of_the_journal_costs_one_picture(work, fused, cut):
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"3", b"[]", b"null", b"{}", b"\xff\xfe", b'{"dataset": "A", "model": "average", "image": "one"}', b"{"],
+    [b"", b"3", b"[]", b"null", b"{}", b"\xff\xfe", b'{"picture": "A/average/one.png"}', b"{"],
 )
 def test_nonsense_in_the_journal_is_skipped(work, fused, line):
     work.run()
     rows = work.rows()
     with (work.folder / "out/.progress.jsonl").open("ab") as file:
-        file.write(line + b"\n" + b'{"dataset": ["A"], "model": 1, "image": {}}\n')
+        file.write(line + b"\n" + b'{"picture": ["A"]}\n')
     work.run()
-    assert len(fused) - 4 == line.startswith(b'{"dataset')  # it stands for a picture that it does not describe
+    assert len(fused) - 4 == line.startswith(b'{"picture')  # it stands for a picture that it does not describe
     assert work.rows() == rows
 
 

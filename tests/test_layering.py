@@ -19,14 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     (-1, "reading reading.* names filters"),  # below all: what a file is, and what it is called
     (-1, "layers tensorflow_checkpoint report"),  # operators, a format, tables as text
-    (0, "places terminal registry options images losses memory precision share"),
+    (0, "places terminal registry options images losses memory precision bulk bulk.share"),
     (0, "data.sampler training.checkpoint networks.base networks.learned.blocks networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),
-    (0.5, "pairing"),
+    (0.5, "pairing bulk.record"),
     (1, "networks networks.* data data.* metrics metrics.* objectives.base training.rates"),
-    (1, "config command infer onnx_file videos videos.* weights"),
+    (1, "config command infer onnx_file videos videos.* weights bulk.stream"),
     (2, "fuser objectives objectives.* training.phases"),
-    (2.5, "folder_run"),
+    (2.5, "bulk.folder_run"),
     (3, "build training training.trainer"),
     (4, "build_training app app.*"),
     (0, "training.*"),  # the trainer's helpers

@@ -9,6 +9,7 @@ import io
 import threading
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from chromium import eventually, find, in_browser, load_script, screenshots
@@ -95,6 +96,25 @@ def test_equals_the_programs(page, root, name):
     said(page, "Fused in")
     assert away(fused_picture(page), expected(root, *pair)) <= 1
     assert find(page, "#download").get_attribute("download") == f"{name}_fused.png"
+
+
+def test_a_vga_pair_and_its_time(page, root, tmp_path, capsys):
+    """The time is printed, not judged: it is the machine's."""
+    paths = []
+    for side in ("ir", "vi"):
+        small = images.read(root / f"test_img/sample/{side}/01_street_day.png")
+        paths.append(tmp_path / f"{side}.png")
+        images.write(paths[-1], cv2.resize(small, (640, 480), interpolation=cv2.INTER_CUBIC))
+    times = []
+    for _ in range(3):
+        choose(page, "ir", paths[0])
+        choose(page, "vis", paths[1])
+        times.append(float(said(page, "Fused in").split()[2]))
+        page.execute_script("document.querySelector('#message').textContent = ''")
+    assert away(fused_picture(page), expected(root, *paths)) <= 1
+    provider = page.execute_script("return session.then((s) => s.provider)")
+    with capsys.disabled():
+        print(f"\n640x480 in Chromium by {provider}: {', '.join(f'{t:.2f}' for t in times)} s")
 
 
 def test_samples_and_swap(page, root):

@@ -174,6 +174,7 @@ def _comparable(a: Facts, b: Facts) -> bool:
 # --- at the start of a run ------------------------------------------------------------------------------------------
 
 MOST_LOOKED_AT = 6  # pairs
+HEADERS = 1000  # pairs: a fraction of a second of opening files
 BUDGET = 4e6  # pixels of both pictures: half a second or less of reading and measuring
 SHOWN = 6  # lines
 
@@ -185,13 +186,15 @@ def quick_check(
     without: Collection[str] = (),
     samples: int = MOST_LOOKED_AT,
 ) -> list[str]:
-    """What a program can say of its pairs at once: every size from the file's header, a few pairs looked at.
+    """What a program can say of its pairs at once: sizes from the files' headers, a few pairs looked at.
 
-    Returns lines for a person, one a kind of finding, none where nothing was found; reads `samples` pairs whole, spread
-    over the set, fewer of large pictures. without: kinds of findings that the caller settles itself (`size`).
+    Returns lines for a person, one a kind of finding, none where nothing was found; opens `HEADERS` pairs at most and
+    reads `samples` whole, both spread over the set, fewer of large pictures. without: kinds of findings that the caller
+    settles itself (`size`).
     Never raises for a bad file: whoever reads it next will.
     """
-    findings, pixels = _of_headers(pairs)
+    opened = [pairs[i] for i in _spread(len(pairs), HEADERS)]
+    findings, pixels = _of_headers(opened)
     chosen = _spread(len(pairs), min(samples, max(2, int(BUDGET // max(1, 2 * pixels)))))
     patients = [Patient(pairs[i].name, {"ir": pairs[i].ir, "vis": pairs[i].vis}) for i in chosen]
     _measure(patients, False, 1, None, task == "infrared-visible")
@@ -199,7 +202,8 @@ def quick_check(
     looked = diagnoses.unreadable(patients) + _of_pictures(patients, task) + diagnoses.partners(patients, search=False)
     findings += [f for f in looked if f.level == "problem" and (f.check, f.pair) not in named]
     findings = [f for f in findings if f.check not in without]
-    return [*_lines(findings, len(patients)), *(_hint(pairs[0], task) if findings else [])]
+    part = f"{len(opened)} of {len(pairs)} pairs were opened" if len(opened) < len(pairs) else ""
+    return [*_lines(findings, part), *(_hint(pairs[0], task) if findings else [])]
 
 
 def check_results(files: Mapping[str, Path], samples: int = 16) -> list[str]:
@@ -207,7 +211,7 @@ def check_results(files: Mapping[str, Path], samples: int = 16) -> list[str]:
     names = [list(files)[i] for i in _spread(len(files), samples)]
     patients = [Patient(name, {"fused": files[name]}) for name in names]
     _measure(patients, False, 1, None)
-    return _lines(diagnoses.results([p for p in patients if p.facts]), len(patients))
+    return _lines(diagnoses.results([p for p in patients if p.facts]))
 
 
 def refuse(lines: Sequence[str], strict: bool) -> None:
@@ -238,15 +242,16 @@ def _spread(number: int, samples: int) -> list[int]:
     return sorted({round(i * (number - 1) / max(1, samples - 1)) for i in range(samples)}) if number else []
 
 
-def _lines(findings: Sequence[Finding], looked: int) -> list[str]:
-    """A line for each kind of finding, the first of the kind standing for all."""
+def _lines(findings: Sequence[Finding], part: str = "") -> list[str]:
+    """A line for each kind of finding, the first standing for all of it; part: what was looked at, where not all."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         side = finding.text.split()[0].rstrip(":")
         kinds.setdefault((finding.check, side if side in ("ir", "vis") else ""), []).append(finding)
-    lines = [
-        f"{found[0]}" + (f" (and {len(found) - 1} more like it)" if len(found) > 1 else "") for found in kinds.values()
-    ]
+    lines = []
+    for found in kinds.values():
+        more = [f"and {len(found) - 1} more like it"] * (len(found) > 1) + [part] * bool(part)
+        lines.append(f"{found[0]}" + f" ({'; '.join(more)})" * bool(more))
     return lines[:SHOWN] + ([f"problem: and {len(lines) - SHOWN} other kinds"] if len(lines) > SHOWN else [])
 
 

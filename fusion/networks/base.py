@@ -168,6 +168,9 @@ class Network(nn.Module):
             what = "speed 'compiled'" if speed == "compiled" else type(self).__name__
             raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
 
+    plain: bool = False
+    """Of an inference form: whether it is PyTorch's operators one by one, which several threads may run at once."""
+
     bounded: ClassVar[bool] = False
     """Whether the method's inference form keeps to `max_memory`."""
 
@@ -249,6 +252,7 @@ class InferenceForm(Network):
         self.method = type(network).__name__
         self.compute = compute
         self.place = network.place
+        self.plain = compute == network.raw
 
     def fuse_for_inference(self, **_) -> Network:
         return self

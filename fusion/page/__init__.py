@@ -4,8 +4,8 @@ Works from the folder alone (`summary.json`, `metrics.csv`, pictures) and import
 from disk without a server and without the internet, and the folder can be zipped and sent: style, programs and numbers
 stand in `index.html`, everything else it shows lies under `index_files/` (see `pictures.py`).
 
-`page.html` is the frame, `page.css` the look, and each `*.js` one thing the page does; a browser runs them in the order
-of `SCRIPTS`, as one program.
+`page.html` is the frame, `colours.css` and `page.css` the look, and each `*.js` one thing the page does; a browser runs
+them in the order of `SCRIPTS`, as one program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fusion.page.pictures import add_sources
 __all__ = ["add_sources", "write"]
 
 HERE = Path(__file__).parent
+STYLES = ("colours.css", "page.css")
 SCRIPTS = ("core.js", "tables.js", "views.js", "browser.js", "values.js", "strip.js", "charts.js", "start.js")
 
 
@@ -92,7 +93,7 @@ def render(summary: dict, data: dict) -> str:
     frame = Template((HERE / "page.html").read_text(encoding="utf-8"))
     count = sum(d["pairs"] for d in summary["datasets"])
     return frame.substitute(
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        style="\n".join((HERE / name).read_text(encoding="utf-8") for name in STYLES),
         about=html.escape(f"{count} pairs · profile {summary['profile']} · means over pictures, seconds: median"),
         tables="\n".join(tables.scores(d, summary) for d in summary["datasets"]),
         notes=tables.notes(summary),

@@ -17,7 +17,8 @@ from string import Template
 __all__ = ["RUNTIMES", "write"]
 
 HERE = Path(__file__).parent
-FILES = ("style.css", "pictures.js", "network.js", "app.js")
+STYLES = (HERE.parent / "page/colours.css", HERE / "style.css")
+FILES = ("pictures.js", "network.js", "app.js")
 
 RUNTIMES = {
     "wasm": ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
@@ -39,6 +40,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     frame = Template((HERE / "index.html").read_text(encoding="utf-8"))
     (folder / "index.html").write_text(frame.substitute(about), encoding="utf-8")
+    (folder / "style.css").write_bytes(b"\n".join(path.read_bytes() for path in STYLES))
     for name in FILES:
         (folder / name).write_bytes((HERE / name).read_bytes())
     encoded = {name: [base64.b64encode(png).decode() for png in pair] for name, pair in samples.items()}

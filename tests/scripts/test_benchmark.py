@@ -27,6 +27,15 @@ def test_loader(main, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_folders(main, capsys):
+    assert main(["folders", "--pairs", "4", "--rounds", "1", "--model", "average"]) == 0
+    *_, before, now, verdict = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in (before, now)] == ["before", "fuse.py"]
+    assert verdict.startswith("median of 1: ")
+    assert main(["folders", "--huge", "30", "--all"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[::5] == ["30", "30"]  # of 30 pairs, all
+
+
 def test_an_unknown_benchmark_is_refused(main, capsys):
     with pytest.raises(SystemExit):
         main(["lodaer"])

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
-from fusion import folder_run, images
+from fusion import images
+from fusion.bulk import folder_run
 from fusion.data.patch_data import PatchData
 
 ROOT = Path(__file__).resolve().parents[2]

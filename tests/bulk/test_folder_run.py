@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from fusion import images
-from fusion.folder_run import AHEAD, RECORD, FolderRun, Record, WriteError
+from fusion.bulk.folder_run import RECORD, TOGETHER, FolderRun, Turns
+from fusion.bulk.record import Record, WriteError
+from fusion.bulk.share import Share
 from fusion.pairing import pair_folders
-from fusion.share import Share
 
 N = 24
 
@@ -44,10 +45,10 @@ class Mean:
         return ((ir.astype(int) + vis) // 2).astype(np.uint8)
 
 
-def run(out, pairs, method="m"):
-    out.mkdir(exist_ok=True)
+def run(out, pairs, method="m", at_once=1):
     fuser, done = Mean(out), []
-    count = FolderRun(fuser, out, Record(out), method, ("full", "full"))(pairs, lambda: done.append(1))
+    record = Record(out / RECORD, out)
+    count = FolderRun(fuser, out, record, method, ("full", "full"), at_once)(pairs, lambda: done.append(1))
     assert len(done) == len(pairs) == count.made + count.kept + len(count.failed)
     return fuser, count
 
@@ -63,7 +64,7 @@ def test_every_picture_is_made_once(pairs, tmp_path):
         expected = (images.read(pair.ir).astype(int) + images.read(pair.vis)) // 2
         assert np.array_equal(images.read(tmp_path / "out" / f"{pair.name}.png"), expected)
     assert sorted(lines(tmp_path / "out")) == sorted(f"{pair.name}.png" for pair in pairs)
-    assert fuser.behind <= AHEAD + 2  # what waits to be written does not pile up
+    assert fuser.behind <= 10  # what waits to be written does not pile up
 
     again, count = run(tmp_path / "out", pairs)
     assert (count.made, count.kept, again.calls) == (0, N, 0)
@@ -92,7 +93,7 @@ def test_a_full_disk_stops_the_run(pairs, tmp_path, monkeypatch):
 
 
 def test_pictures_are_read_before_their_turn(pairs, tmp_path, monkeypatch):
-    """While the first pair is being fused, a thread has read the next ones."""
+    """While the first pair is being fused, threads have read the next two; nothing is read twice."""
     read, seen, true = threading.Semaphore(0), [], images.read
 
     def counted(path, *rest):
@@ -103,15 +104,67 @@ def test_pictures_are_read_before_their_turn(pairs, tmp_path, monkeypatch):
     class Waits(Mean):
         def __call__(self, ir, vis):
             if self.calls == 0:
-                for _ in range(2 * AHEAD):
+                for _ in range(2 * 3):
                     assert read.acquire(timeout=60)
             return super().__call__(ir, vis)
 
     monkeypatch.setattr(images, "read", counted)
-    (tmp_path / "out").mkdir()
-    fuser = Waits(tmp_path / "out")
-    FolderRun(fuser, tmp_path / "out", Record(tmp_path / "out"), "m", ("full", "full"))(pairs, lambda: None)
+    out = tmp_path / "out"
+    FolderRun(Waits(out), out, Record(out / RECORD, out), "m", ("full", "full"))(pairs, lambda: None)
     assert collections.Counter(seen).most_common(1)[0][1] == 1
+
+
+def test_two_pairs_are_fused_at_the_same_time(pairs, tmp_path):
+    """Each call waits for another one to begin."""
+    together = threading.Barrier(2)
+
+    class Waits(Mean):
+        def __call__(self, ir, vis):
+            together.wait(timeout=60)
+            return super().__call__(ir, vis)
+
+    out = tmp_path / "out"
+    count = FolderRun(Waits(out), out, Record(out / RECORD, out), "m", ("full", "full"), 2)(pairs, lambda: None)
+    assert count.made == N
+    assert pictures(out).keys() == {f"{i}.png" for i in range(N)}
+
+
+def test_turns_are_by_number_and_pixels():
+    turns, order, inside, most = Turns(3), [], [0], [0]
+    lock = threading.Lock()
+
+    def take(number, pixels):
+        with turns.turn(number, pixels):
+            with lock:
+                order.append(number)
+                inside[0] += pixels
+                most[0] = max(most[0], inside[0])
+            time.sleep(0.005)
+            with lock:
+                inside[0] -= pixels
+
+    sizes = [TOGETHER // 2, TOGETHER // 2, TOGETHER // 4, 3 * TOGETHER, TOGETHER // 2, TOGETHER // 4, TOGETHER // 4]
+    threads = [threading.Thread(target=take, args=(i, size)) for i, size in reversed(list(enumerate(sizes)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert order == list(range(len(sizes)))
+    assert most[0] == 3 * TOGETHER  # alone; beside each other never more than TOGETHER
+    assert inside[0] == 0
+
+
+def test_whatever_goes_wrong_ends_the_run(pairs, tmp_path, monkeypatch):
+    """No thread waits for the turn of one that failed in a way nobody thought of."""
+
+    def broken(path, *_):
+        if path.stem == "5":
+            raise RuntimeError("unheard of")
+        return np.zeros((24, 30), np.uint8)
+
+    monkeypatch.setattr(images, "read", broken)
+    with pytest.raises(RuntimeError, match="unheard of"):
+        run(tmp_path / "out", pairs, at_once=3)
 
 
 def test_shares_are_disjoint_and_complete():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusion.share import Share
+from fusion.bulk.share import Share
 
 
 @pytest.fixture
