@@ -31,6 +31,8 @@ class Convention:
         levels, or its first channel.
     rounded_input: luminance is rounded to whole 8-bit levels before it enters the network.
     stretched_input: each input's minimum and maximum are mapped to 0 and 1, this number added to their difference.
+    medical_first: which image of a medical pair takes the place of the visible one in `raw`: the anatomical one, which
+        is `vis` (MRI), or the functional one, `ir` (PET, SPECT, CT).
     clip: the output is clipped to [0, 1] before anything else.
     stretch: the output's minimum and maximum over the whole picture are mapped to 0 and 1.
     stretch_epsilon: what is added to their difference, in units of the output.
@@ -45,6 +47,7 @@ class Convention:
     infrared: Literal["luminance", "rounded", "first"] = "luminance"
     rounded_input: bool = False
     stretched_input: float | None = None
+    medical_first: Literal["vis", "ir"] = "vis"
     clip: bool = False
     stretch: bool = False
     stretch_epsilon: float = 0.0
