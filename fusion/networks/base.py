@@ -178,8 +178,12 @@ class Network(nn.Module):
     """Whether the method's inference form keeps to `max_memory`."""
 
     def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """What computes `raw` faster, from (ir, vis): by default `raw` with the batch norms inside the convolutions."""
-        return folded(self).raw
+        """What computes `raw` faster, from (ir, vis): by default `raw` with the batch norms inside the convolutions,
+        whose weights stand, on a CPU, in the order in which they need not reorder every map (channels last)."""
+        if not self.learned:
+            return self.raw
+        copy = folded(self)
+        return (copy.to(memory_format=torch.channels_last) if self.place.device.type == "cpu" else copy).raw
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:
@@ -265,8 +269,9 @@ class InferenceForm(Network):
 
 
 def folded(network: Network) -> Network:
-    """The same function in evaluation mode, without the batch norms that follow a convolution in an `nn.Sequential`:
-    their scale and offset are in a copy's convolutions. `network` itself where there are none."""
+    """A copy in evaluation mode without the batch norms that follow a convolution in an `nn.Sequential`: their scale
+    and offset are in the convolutions, which is the same function."""
+    network = deepcopy(network).eval()
     follows = [
         (name, i)
         for name, parts in network.named_modules()
@@ -275,9 +280,6 @@ def folded(network: Network) -> Network:
         # The very class: another may norm otherwise.
         if isinstance(part, nn.Conv2d) and type(after) is nn.BatchNorm2d
     ]
-    if not follows:
-        return network
-    network = deepcopy(network).eval()
     for name, i in follows:
         parts = network.get_submodule(name)
         parts[i], parts[i + 1] = fuse_conv_bn_eval(parts[i], parts[i + 1]), nn.Identity()
