@@ -1,5 +1,7 @@
 """What every registered network promises; a new network is tested here without a new line."""
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -110,6 +112,13 @@ def test_without_its_batch_norms(network):
     ir, vis = torch.rand(2, 1, 1, 33, 35, dtype=torch.float64)
     with torch.inference_mode():
         torch.testing.assert_close(other.raw(ir, vis), network.eval().raw(ir, vis), rtol=0, atol=1e-12)
+
+
+def test_goes_to_another_process(network):
+    """As `costs` sends it."""
+    again = pickle.loads(pickle.dumps(network))
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
 
 
 def test_norms_by_the_pictures_own_statistics_stay():

@@ -127,6 +127,7 @@ def test_medical_pairs_of_u2fusion(shared):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_on_tno(method, shared):
     """The means over 25 pairs of the reference's pictures, to its printed digits."""
