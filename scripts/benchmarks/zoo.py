@@ -14,12 +14,14 @@ from pathlib import Path
 import torch
 from benchmarks import infer
 
+import fusion.networks  # noqa: F401 -- registers the networks
 from fusion.inference import costs
+from fusion.networks.base import Network
+from fusion.registry import NETWORKS
 
-NAMES = (
-    *("u2fusion", "sdnet", "tardal", "reconet", "didfuse", "lrrnet", "seafusion"),
-    *("refusion", "sage", "sfdfusion", "ifcnn", "densefuse", "mmdrfuse"),
-)
+NAMES = [n for n, c in NETWORKS.items() if c.learned and c.about and c.inference_form is Network.inference_form]
+"""Learned ones that others published; CDDFuse and SHIP, which have forms of their own, are `infer`'s."""
+
 KINDS = ("plain", "exact")
 
 
