@@ -14,6 +14,7 @@ import argparse
 import csv
 import hashlib
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -36,6 +37,7 @@ from fusion import __version__, build, config, images, infer, latex, metrics, pa
 from fusion.bulk.record import Record, WriteError
 from fusion.bulk.share import Share
 from fusion.data import doctor
+from fusion.inference import costs
 from fusion.memory import is_about_memory, keep_freed_memory
 from fusion.metrics import published, scoring, significance
 from fusion.names import natural
@@ -67,9 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
             if share.rank > 0:
                 share.end()
                 return 0  # a launcher stops all processes when one fails: the first one, which writes, tells the status
-            write_results(plan, options, results)
+            found = measured_costs(plan, options, device, journal) if options.costs else {}
+            write_results(plan, options, results, found)
             tables = report.write(options.out)
             latex.write(options.out)
+            write_certificate(options, args)
             write_page(plan, options.out)
             share.end()
         except OSError as error:
@@ -137,11 +141,18 @@ def record_in(out: Path, *, fresh: bool) -> Record:
         raise WriteError(f"out: cannot write in {out}: {reason}; choose a folder with out=FOLDER") from error
 
 
+def weights_of(model: ModelOptions, task: str) -> dict | None:
+    """Name and hash of a row's weight file (of two files, of both together); None for a method without."""
+    file = weights.chosen(model.name, model.weights, task)[1]
+    if file is None:
+        return None
+    contents = b"".join(part.read_bytes() for part in weight_files.files(file))
+    return {"file": file.name, "sha256": hashlib.sha256(contents).hexdigest()}
+
+
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
     """All that decides a picture and its scores, but for the source files and the code between two versions."""
-    file = weights.chosen(model.name, model.weights, task)[1]
-    contents = b"".join(part.read_bytes() for part in weight_files.files(file)) if file else None
-    sha256 = hashlib.sha256(contents).hexdigest() if contents else None
+    sha256 = about["sha256"] if (about := weights_of(model, task)) else None
     parts = [__version__, model.name, model.options, sha256, options.output, options.metrics.profile, list(chosen)]
     if (how := (model.speed, model.max_memory)) != ("exact", None):
         parts.append(how)
@@ -292,11 +303,40 @@ class Scorer:
             raise PairError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
 
 
+# --- what a pair costs ----------------------------------------------------------------------------------------------
+
+REPEATS = 3
+
+
+def measured_costs(plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal) -> dict:
+    """{(data set, row): what `costs.of` finds}; what the journal knows of this machine is not measured again."""
+    found, here = {}, costs.machine(device, torch.get_num_threads())
+    rows = [(d.options, model) for d in plan.datasets for model in models_for(plan, d)]
+    for dataset, model in tqdm(rows, desc="costs", dynamic_ncols=True, disable=None):
+        key = f"{model_key(model, options, plan.metrics, dataset.task)} {options.costs} {here}"
+        if ("", model.row, key) not in journal.records:
+            measured = cost(model, dataset.task, options.costs, device)
+            journal.add({"dataset": "", "model": model.row, "image": key, "costs": measured})
+        found[dataset.name, model.row] = journal.records["", model.row, key]["costs"]
+    return found
+
+
+def cost(model: ModelOptions, task: str, size: str, device: torch.device) -> dict:
+    """Of one row; nothing, and a note, where it cannot be measured."""
+    width, height = map(int, size.split("x"))
+    try:
+        network = build.row(model, task).to(device)
+        return costs.of(network, height, width, threads=torch.get_num_threads(), repeats=REPEATS)
+    except (ValueError, RuntimeError) as error:
+        warnings.warn(f"costs of {model.row}: {in_one_line(error)}", stacklevel=2)
+        return {}
+
+
 # --- the tables -----------------------------------------------------------------------------------------------------
 
 
-def write_results(plan: build.Comparison, options: TestOptions, results: Results) -> None:
-    """`metrics.csv` and `summary.json`; each whole or not at all."""
+def write_results(plan: build.Comparison, options: TestOptions, results: Results, found: dict) -> None:
+    """`metrics.csv`, `summary.json` and, where there are costs in `found`, `costs.csv`; each whole or not at all."""
     with images.atomic_path(options.out / "metrics.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["dataset", "model", "profile", "image", *plan.metrics])
@@ -313,10 +353,26 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
         "skipped": plan.skipped,
         "failures": results.failures,
     }
+    if found:
+        add_costs(summary, options, found)
     if options.metrics.profile == published.PROFILE:
         add_published(plan, summary)
     with images.atomic_path(options.out / "summary.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def add_costs(summary: dict, options: TestOptions, found: dict) -> None:
+    """Into every row, with where they were measured, and into a table of their own."""
+    machine = costs.machine(build.device(options.device), torch.get_num_threads())
+    summary["costs"] = {"size": options.costs, "machine": machine}
+    for dataset in summary["datasets"]:
+        for row in dataset["rows"]:
+            row["costs"] = found[dataset["name"], row["model"]]
+    with images.atomic_path(options.out / "costs.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["dataset", "model", *report.COSTS, "size", "machine"])
+        for (dataset, model), cost in found.items():
+            writer.writerow([dataset, model, *(cost.get(key) for key in report.COSTS), options.costs, machine])
 
 
 def add_published(plan: build.Comparison, summary: dict) -> None:
@@ -324,8 +380,19 @@ def add_published(plan: build.Comparison, summary: dict) -> None:
     for dataset, found in zip(plan.datasets, summary["datasets"], strict=True):
         for model, row in zip(models_for(plan, dataset), found["rows"], strict=True):
             as_published = not model.options and model.speed == "exact"
+            row["weights"] = weights_of(model, dataset.options.task)
             if as_published and (printed := published.beside(model.name, found["name"], row["mean"])):
                 row["published"] = printed
+
+
+def write_certificate(options: TestOptions, args: argparse.Namespace) -> None:
+    """The file `certificate`, whole or not at all; nothing where none is asked for."""
+    if options.certificate is None:
+        return
+    summary = json.loads((options.out / "summary.json").read_text(encoding="utf-8"))
+    command = shlex.join(["python", "test.py", "-opt", args.opt, *args.overrides])
+    with images.atomic_path(options.certificate) as path:
+        Path(path).write_text(published.certificate(summary, command), encoding="utf-8")
 
 
 def write_page(plan: build.Comparison, out: Path) -> None:

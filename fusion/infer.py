@@ -114,7 +114,7 @@ def check_pair(network: Network, ir: np.ndarray, vis: np.ndarray) -> None:
 
 
 def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees: two (H, W) float32 planes in [0, 1]."""
+    """What the network sees as ir and vis: two (H, W) float32 planes in [0, 1]."""
     how = network.convention
     # PET and SPECT are coloured on purpose: their first channel alone would drop most of the signal.
     if how.infrared == "first" and ir.ndim == 3 and task != "medical":
@@ -122,7 +122,7 @@ def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -
     planes = _plane(ir, how.rounded_input or how.infrared == "rounded"), _plane(vis, how.rounded_input)
     if how.stretched_input is not None:
         planes = tuple(stretch(plane, epsilon=how.stretched_input) for plane in planes)
-    return planes
+    return planes[::-1] if task == "medical" and how.medical_first == "ir" else planes
 
 
 def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:

@@ -1,12 +1,14 @@
 """Results on disk -> tables for a paper: `summary.tex`, one booktabs table per data set, best bold, second underlined.
 
-Works from `summary.json` alone and imports nothing of the project. The document needs `\\usepackage{booktabs}`.
+Works from `summary.json` alone. The document needs `\\usepackage{booktabs}`.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
+from fusion import report
 
 ARROWS = {True: "$\\uparrow$", False: "$\\downarrow$", None: ""}
 SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
@@ -35,16 +37,18 @@ def table(dataset: dict, summary: dict) -> str:
     columns = {name: marked([row["mean"][name] for row in rows], m["higher_is_better"]) for name, m in metrics.items()}
     columns["rank"] = marked([row.get("rank") for row in rows], False)
     head = [escaped(name) + ARROWS[m["higher_is_better"]] for name, m in metrics.items()] + ["rank" + ARROWS[False]]
-    lines = [
-        " & ".join([escaped(row["model"]), *(columns[name][i] + _dagger(row, name) for name in columns)]) + " \\\\"
-        for i, row in enumerate(rows)
-    ]
+    head += report.costs_heads(summary)
+    lines = []
+    for i, row in enumerate(rows):
+        scores = [columns[name][i] + _dagger(row, name) for name in columns]
+        costs = [cell.replace("-", "--") for cell in report.costs_cells(row, summary)]
+        lines.append(" & ".join([escaped(row["model"]), *scores, *costs]) + " \\\\")
     return "\n".join(
         [
             "\\begin{table}",
             "\\centering",
             f"\\caption{{{caption(dataset, summary)}}}",
-            f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            f"\\begin{{tabular}}{{l{'r' * len(head)}}}",
             "\\toprule",
             " & ".join(["", *head]) + " \\\\",
             "\\midrule",
@@ -67,6 +71,7 @@ def caption(dataset: dict, summary: dict) -> str:
         f"{escaped(dataset['name'])}: means over {dataset['pairs']} pairs, metrics of profile "
         f"{escaped(summary['profile'])}; best bold, second underlined."
     ]
+    parts += filter(None, [escaped(report.costs_legend(summary))])
     for row in dataset["rows"]:
         if row["images"] != dataset["pairs"]:
             parts.append(f"{escaped(row['model'])}: {row['images']} pairs only.")

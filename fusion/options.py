@@ -113,6 +113,11 @@ class TestOptions(Options):
     """`auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     workers: PositiveInt = 1
     """Processes that score pictures; 1: the one that fuses them."""
+    certificate: Path | None = None
+    """Markdown file to write, ours beside what papers print, cell by cell."""
+    costs: Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")] | None = None
+    """Width x height of a pair, as 640x480: tables also say what it costs each model, parameters, FLOPs, seconds and
+    peak memory, measured at the end, each in a process of its own."""
 
     @model_validator(mode="after")
     def _rows_are_told_apart(self):
@@ -125,6 +130,8 @@ class TestOptions(Options):
         for name in names:
             rows = [m.row for m in self.models if m.datasets is None or name in m.datasets]
             _refuse_twice(rows, f"model on {name}", "give one a label")
+        if self.certificate and self.metrics.profile != "cddfuse":
+            raise ValueError(f"certificate: rows are printed in profile cddfuse, not {self.metrics.profile}")
         rows, reference = [m.row for m in self.models], self.metrics.reference
         if reference not in (None, *rows):
             raise ValueError(f"metrics.reference: no model called '{reference}'; there are: {', '.join(rows)}")

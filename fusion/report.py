@@ -86,6 +86,7 @@ def _title(dataset: dict) -> str:
 
 def _notes(summary: dict) -> list[str]:
     notes = [f"Not run: {row}: {reason}" for row, reason in summary["skipped"].items()]
+    notes += filter(None, [costs_legend(summary)])
     for dataset in summary["datasets"]:
         for row in dataset["rows"]:
             where = f"{dataset['name']}, {row['model']}"
@@ -101,14 +102,51 @@ def _notes(summary: dict) -> list[str]:
     return ["\n".join(notes)] if notes else []
 
 
+# --- what a pair costs ----------------------------------------------------------------------------------------------
+
+COSTS = {  # key of a row's `costs` -> heading, how it prints, what it is
+    "parameters": ("params", "{:,.0f}", "weights of the network"),
+    "flops": ("GFLOPs", "{:.4g}", "convolutions and matrix products, two for a multiply and an add"),
+    "seconds": ("s", "{:.3g}", "median seconds"),
+    "mebibytes": ("MiB", "{:.0f}", "peak memory of a process, Python and PyTorch included; of a GPU, tensors"),
+}
+
+
+def costs_heads(summary: dict) -> list[str]:
+    """Headings of the columns of costs; none where they were not asked for."""
+    return [head for head, *_ in COSTS.values()] if summary.get("costs") else []
+
+
+def costs_values(row: dict, summary: dict) -> list[float | None]:
+    """A row's costs in the units of their columns, None where nothing is known."""
+    found = row.get("costs") or {}
+    scale = {"flops": 1e-9}
+    values = [(found.get(key), scale.get(key, 1)) for key in COSTS] if summary.get("costs") else []
+    return [None if value is None else value * unit for value, unit in values]
+
+
+def costs_cells(row: dict, summary: dict) -> list[str]:
+    """The same, printed."""
+    values = zip(COSTS.values(), costs_values(row, summary), strict=bool(summary.get("costs")))
+    return ["-" if value is None else form.format(value) for (_, form, _), value in values]
+
+
+def costs_legend(summary: dict) -> str:
+    """Where costs were measured; empty where they were not."""
+    if not (about := summary.get("costs")):
+        return ""
+    heads = costs_heads(summary)
+    return f"{', '.join(heads[:-1])} and {heads[-1]}: of a pair of {about['size']} on {about['machine']}."
+
+
 # --- forms ----------------------------------------------------------------------------------------------------------
 
 
 def _text(dataset: dict, summary: dict) -> str:
-    rows = [header(summary)]
+    rows = [[*header(summary), *costs_heads(summary)]]
     rows += [
-        [model, *(("*" if best else "") + value for value, best in values), s]
-        for model, values, s in cells(dataset, summary)
+        [model, *(("*" if best else "") + value for value, best in values), s, *costs_cells(row, summary)]
+        for (model, values, s), row in zip(cells(dataset, summary), dataset["rows"], strict=True)
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -119,11 +157,12 @@ def _text(dataset: dict, summary: dict) -> str:
 
 
 def _markdown(dataset: dict, summary: dict) -> str:
-    head = header(summary)
+    head = [*header(summary), *costs_heads(summary)]
     lines = [f"## {_title(dataset)}", "", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    for model, values, seconds in cells(dataset, summary):
+    for (model, values, seconds), row in zip(cells(dataset, summary), dataset["rows"], strict=True):
         printed = [f"**{v}**" if best else v for v, best in values]
-        lines.append("| " + " | ".join([model.replace("|", "\\|"), *printed, seconds]) + " |")
+        found = [model.replace("|", "\\|"), *printed, seconds, *costs_cells(row, summary)]
+        lines.append("| " + " | ".join(found) + " |")
     return "\n".join(lines)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import collections
 import pathlib
+import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +89,16 @@ def what_else(path: Path) -> str:
     for sign, words in OTHERS:
         if head.lstrip().lower().startswith(sign):
             return words
+    if not head:
+        return "it is empty: fetch it again"
+    if head[4:8] == b"TFL3":
+        return "it is a TensorFlow Lite model"
+    if head[257:262] == b"ustar":
+        return "it is a tar archive: unpack it first"
+    if re.search(r"\.ckpt\b|\.model\.(data|index|meta)", path.name):
+        return "it is a TensorFlow checkpoint, of no network that is known here, or cut"
+    if head.isascii() and head.decode("ascii").isprintable():
+        return f"it is text ({head[:30].decode('ascii')!r}), not the file itself: fetch it again"
     if is_onnx(path):
         return "it is an ONNX file, which is a network and its weights in one: give it as --model, or as the name"
     return "it may be cut, or another kind of file; fetch it again"
@@ -101,6 +113,11 @@ OTHERS = (
     (b"rar!", "it is a RAR archive: unpack it first"),
     (b"7z\xbc\xaf", "it is a 7z archive: unpack it first"),
     (b"\x93numpy", "it is a NumPy array"),
+    (b"gguf", "it is a language model (GGUF)"),
+    (b"matlab 5.0", "it is a MATLAB file"),
+    (b"\x89png", "it is a picture"),
+    (b"\xff\xd8\xff", "it is a picture"),
+    (b"%pdf", "it is a PDF document"),
 )
 
 
@@ -139,12 +156,26 @@ def _read_torch(path: Path) -> Contents:
         if any(sign in str(error) for sign in CODE_SIGNS):
             reason = "it carries code or objects other than tensors, which are never run; ask for a plain state dict"
             raise ValueError(f"{path} is refused: {reason}") from error
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint: it may be cut, or another kind of file; fetch it again"
-        ) from error
+        raise ValueError(f"{path} cannot be read as a PyTorch checkpoint: {what_archive(path)}") from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{path} holds a {type(checkpoint).__name__}: expected a dictionary of tensors")
     return Contents(checkpoint)
+
+
+def what_archive(path: Path) -> str:
+    """What a file that begins as PyTorch's do and is no checkpoint seems to be, and what to do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        names = []
+    if any("/code/" in name for name in names):
+        return "it is a TorchScript program, which is never run; ask for a plain state dict"
+    if any(name.endswith(".npy") for name in names):
+        return "it is an archive of NumPy arrays"
+    if names and not any(name.endswith("data.pkl") for name in names):
+        return f"it is a ZIP archive (of {names[0]}, ...): unpack it first"
+    return "it may be cut, or another kind of file; fetch it again"
 
 
 def _harmless() -> list[Any]:

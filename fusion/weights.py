@@ -183,18 +183,25 @@ def _without_prefixes(tensors: dict) -> dict:
     }
 
 
-FOREIGN = {
-    "features.0.weight": "a VGG or AlexNet of torchvision",
-    "layer1.0.conv1.weight": "a ResNet of torchvision",
-    "param_groups": "an optimizer's state",
-    "model.0.conv.weight": "a YOLO detector",
-    "patch_embed.proj.weight": "a Restormer, a Swin or another transformer",
-    "cls_token": "a vision transformer",
-    "cov1.cov1.1.weight": "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",
-    "cov5.cov5.0.weight": "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",
-    "conv_first.weight": "a super-resolution network (BasicSR)",
-}
-"""A key -> what people call the file it is often found in."""
+FOREIGN = (
+    (r"features\.0\.weight$", "a VGG or AlexNet of torchvision"),
+    (r"layer1\.0\.conv1\.weight$", "a ResNet of torchvision"),
+    (r"param_groups$", "an optimizer's state"),
+    (r"model\.0\.conv\.weight$", "a YOLO detector"),
+    (r"patch_embed\.proj\.weight$", "a Restormer, a Swin or another transformer"),
+    (r"cls_token$", "a vision transformer"),
+    (
+        r"cov1\.cov1\.1\.weight$|cov5\.cov5\.0\.weight$",
+        "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",
+    ),
+    (r"conv_first\.weight$", "a super-resolution network (BasicSR)"),
+    (r".*lora_", "changes to another network (LoRA)"),
+    (r".*diffusion_model\.|.*first_stage_model\.|.*time_embed", "a diffusion model"),
+    (r".*word_embeddings\.|.*embed_tokens\.|.*text_model\.", "a language model"),
+    (r".*double_conv\.", "a U-Net"),
+    (r".*discriminator|netD\.", "the discriminator of a GAN"),
+)
+"""Where a key begins so -> what people call the file it is often found in."""
 
 
 def seems(tensors: dict) -> str:
@@ -208,10 +215,11 @@ def seems(tensors: dict) -> str:
     if share > 0.5:
         return f"something like {best} ({words})"
     every = [key for candidate in candidates(tensors) for key in candidate]
-    for key, known in FOREIGN.items():
-        if key in every:
+    for pattern, known in FOREIGN:
+        if key := next((key for key in every if re.match(pattern, key)), None):
             return f"{known}, it seems ({key})"
-    found = ", ".join(repr(key)[:60] for key in list(tensors)[:3]) or "nothing"
+    named = [key for candidate in candidates(tensors) for key, value in candidate.items() if isinstance(value, Tensor)]
+    found = ", ".join(repr(key)[:60] for key in (named or list(tensors))[:3]) or "nothing"
     return f"no weights that are known here (found {found})"
 
 

@@ -26,6 +26,7 @@ BENCHMARKS = {
     "loader": ("benchmarks.loader", "patches read per second, against opening the file for every patch"),
     "train": ("benchmarks.train", "training steps per second and peak memory, against plain eager float32 ones"),
     "infer": ("benchmarks.infer", "seconds and memory of fusing one pair, against the plain modules"),
+    "zoo": ("benchmarks.zoo", "the learned methods of other authors, against their plain graphs"),
     "memory": ("benchmarks.memory", "memory of fusing one pair at several sizes, against the plain modules"),
     "folders": ("benchmarks.folders", "folders of many pairs: pictures/s against one after the other; huge folders"),
     "align": ("benchmarks.align", "alignment of real pairs after a planted warp: error at the corners, doubt, seconds"),

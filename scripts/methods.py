@@ -24,10 +24,9 @@ if __name__ == "__main__":
     need_opencv()  # or end in one line
 
 import torch
-from benchmarks.infer import in_a_process
-from torch.utils.flop_counter import FlopCounterMode
 
 from fusion import places, weights
+from fusion.inference import costs
 from fusion.networks.base import Network
 from fusion.registry import NETWORKS, UnknownName
 from fusion.terminal import forgive_encodings
@@ -55,8 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(table(rows))
     if args.measure:
-        device = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{args.threads} CPU threads"
-        print(f"\nMeasured at {args.size} on {device}, PyTorch {torch.__version__}.")
+        print(f"\nMeasured at {args.size} on {costs.machine(torch.device(args.device), args.threads)}.")
     return 0
 
 
@@ -69,7 +67,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="pairs whose median counts (%(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
-    parser.set_defaults(arrays=False, max_memory=None)  # of a process of benchmarks.infer
     return parser.parse_args(arguments)
 
 
@@ -86,22 +83,12 @@ def row(name: str, height: int, width: int) -> dict[str, str]:
     cls = NETWORKS[name]
     network = cls()
     found = {"method": name, "kind": "learned" if cls.learned else "rule-based", "year": year(cls)}
-    parameters = sum(p.numel() for p in network.parameters())
-    found["parameters"] = f"{parameters:,}" if cls.learned else ""
-    found["GFLOPs"] = f"{flops(network, height, width) / 1e9:.4g}" if cls.learned else ""
+    found["parameters"] = f"{costs.parameters(network):,}" if cls.learned else ""
+    found["GFLOPs"] = f"{costs.flops(network, height, width) / 1e9:.4g}" if cls.learned else ""
     found["licence"] = cls.about.licence if cls.about else "Apache-2.0 (this project's)"
     found["authors' weights"] = cls.about.weights if cls.about else ""
     found["here"] = ", ".join(present(name)) if cls.learned else ""
     return found
-
-
-def flops(network: Network, height: int, width: int) -> int:
-    """Of one pair. Counted on the meta device, where nothing is computed."""
-    network = network.to("meta").eval()
-    pair = torch.empty(2, 1, 1, max(height, network.min_size), max(width, network.min_size), device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.raw(*pair)
-    return counter.get_total_flops()
 
 
 def present(name: str) -> list[str]:
@@ -113,8 +100,9 @@ def present(name: str) -> list[str]:
 
 
 def measured(args: argparse.Namespace, name: str, height: int, width: int) -> dict[str, str]:
-    job = argparse.Namespace(**vars(args), model=name)
-    found = in_a_process(job, "exact", height, width)
+    network = NETWORKS[name]().to(args.device).eval()
+    network.has_weights = True  # seconds do not depend on their values
+    found = costs.in_a_process(network, height, width, threads=args.threads, repeats=args.repeats)
     return {"seconds": f"{found['seconds']:.3g}", "MiB": f"{found['peak']:.0f}"}
 
 

@@ -22,6 +22,7 @@ import yaml
 
 import fusion
 from fusion import images, metrics, page, places, report, weights
+from fusion.inference import costs
 from fusion.networks import CDDFuse, Swift
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,6 +190,71 @@ def test_means_are_the_means_of_the_rows(work):
         for name in METRICS:
             values = [float(r[name]) for r in rows if r["model"] == row["model"]]
             assert row["mean"][name] == statistics.fmean(values)
+
+
+def test_costs_stand_beside_the_scores(work, monkeypatch):
+    """Measured once for all data sets and for every later run; a rule has seconds and memory only."""
+    work.config |= {"costs": "64x48", "metrics": {"names": ["EN"]}}
+    work.config["models"] = [{"name": "average"}, {"name": "swift"}]
+    work.add("B", "one", picture(seed=1), picture(seed=2))
+    work.config["datasets"].append({"name": "B", "root": "B"})
+    printed = work.run()
+    summary = work.summary()
+    assert summary["costs"] == {"size": "64x48", "machine": costs.machine(torch.device("cpu"), torch.get_num_threads())}
+    rows = [row["costs"] for dataset in summary["datasets"] for row in dataset["rows"]]
+    assert rows[:2] == rows[2:]
+    rule, learned = rows[:2]
+    assert (rule["parameters"], rule["flops"], learned["parameters"]) == (None, None, 51_481)
+    assert all(each["seconds"] > 0 and each["mebibytes"] > 0 for each in rows)
+
+    head, *body = [line.split() for line in printed.splitlines() if line.startswith(("model", "average", "swift"))]
+    assert head[-4:] == ["params", "GFLOPs", "s", "MiB"]
+    assert body[0][-4:] == ["-", "-", f"{rule['seconds']:.3g}", f"{rule['mebibytes']:.0f}"]
+    assert body[1][-4:-2] == ["51,481", f"{learned['flops'] / 1e9:.4g}"]
+    where = f"params, GFLOPs, s and MiB: of a pair of 64x48 on {summary['costs']['machine']}."
+    texts = [(work.folder / "out" / name).read_text(encoding="utf-8") for name in ("summary.md", "index.html")]
+    assert all(where in text for text in (printed, *texts))
+    assert "| 51,481 |" in texts[0]
+    assert ">51,481</td>" in texts[1]
+    latex = (work.folder / "out/summary.tex").read_text(encoding="utf-8")
+    assert "& params & GFLOPs & s & MiB" in latex
+    assert " & -- & -- & " in latex
+    with (work.folder / "out/costs.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["dataset"], row["model"]) for row in table] == [(d, m) for d in "AB" for m in ("average", "swift")]
+    assert table[1]["parameters"] == "51481"
+
+    monkeypatch.setattr(program.costs, "of", lambda *_, **__: pytest.fail("measured again"))
+    work.run()
+    assert work.summary()["costs"] == summary["costs"]
+
+
+def test_a_certificate_is_written(work):
+    work.config |= {"metrics": {"names": ["EN"]}}
+    weights.save(work.folder / "s.safetensors", program.build.network("sdnet"), name="sdnet")
+    work.config["models"] = [{"name": "sdnet", "weights": "s.safetensors"}, {"name": "average"}]
+    work.config["datasets"] = [{"name": "TNO", "root": "A"}]
+    work.run("certificate=docs/rows.md")
+    text = (work.folder / "docs/rows.md").read_text(encoding="utf-8")
+    assert "    python test.py -opt x.yml certificate=docs/rows.md\n" in text
+    assert "over 2 pairs." in text
+    assert "The printed means are over 25 pairs: they need not agree." in text
+    assert "| sdnet, ours | " in text
+    assert "| printed | 6.64 " in text
+    assert "| sdnet | s.safetensors | " in text
+
+
+def test_costs_that_cannot_be_measured_are_left_out(monkeypatch):
+    def fails(*_, **__):
+        raise ValueError("64x48: no memory")
+
+    monkeypatch.setattr(program.costs, "of", fails)
+    model = program.ModelOptions(name="average")
+    with pytest.warns(UserWarning, match="costs of average: 64x48: no memory"):
+        assert program.cost(model, "", "64x48", torch.device("cpu")) == {}
+    about = {"costs": {"size": "64x48", "machine": "x"}}
+    assert report.costs_cells({"costs": {}}, about) == ["-"] * 4
+    assert report.costs_cells({"costs": {}}, {}) == []
 
 
 def test_the_best_value_is_marked_in_every_form(work):

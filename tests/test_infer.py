@@ -258,6 +258,17 @@ def test_a_medical_pair_takes_the_colour_of_the_functional_image(average):
     assert infer.fuse(average, mri, mri, task="medical").ndim == 2
 
 
+def test_which_image_of_a_medical_pair_comes_first():
+    """U2Fusion's authors put PET where the visible image of other pairs is."""
+    pet, mri = noise(9, 11), noise(9, 11, seed=1)
+    for first, task, swapped in [("ir", "medical", True), ("ir", "infrared-visible", False), ("vis", "medical", False)]:
+        spy = Spy(Convention(medical_first=first))
+        infer.fuse(spy, pet, mri, task=task)
+        seen = spy.seen[::-1] if swapped else spy.seen
+        for plane, picture in zip(seen, (pet, mri), strict=True):
+            np.testing.assert_array_equal(plane, np.float32(picture) / 255)
+
+
 # --- the final step -------------------------------------------------------------------------------------------------
 
 

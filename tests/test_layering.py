@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     (-1, "reading reading.* names filters"),  # below all: what a file is, and what it is called
     (-1, "layers tensorflow_checkpoint report"),  # operators, a format, tables as text
+    (0.5, "inference.costs"),
     (0, "places terminal registry options images losses memory precision bulk bulk.share"),
     (0, "data.sampler training.checkpoint networks.base networks.learned.blocks networks.rule_based.planes"),
     (0, "weight_files page page.* web latex inference inference.*"),

@@ -47,6 +47,30 @@ def test_in_summary_and_page(dataset):
     assert tables.published(dataset) == ""
 
 
+def test_the_certificate(dataset):
+    means = dict.fromkeys(published.COLUMNS, 1.234)
+    dataset["rows"][0] |= {"mean": means | MEANS, "weights": {"file": "Encoder.pkl", "sha256": "ab12"}}
+    dataset["rows"][1] |= {"mean": means, "weights": None}
+    other = {"name": "mine", "pairs": 2, "rows": [{"model": "average", "mean": means}]}
+    text = published.certificate({"profile": "cddfuse", "datasets": [dataset, other]}, "python test.py")
+    assert "2 of 3 cells print alike, over 25 pairs. Not: didfuse SD (+5.00).\n" in text
+    lines = text.splitlines()
+    ours = lines.index("| didfuse, ours | 6.97 | 50.12 | 12.59 | - | 1.23 | 1.23 | 1.23 | 1.23 |")
+    assert lines[ours + 1] == "| printed | 6.97 = | 45.12 +5.00 | 12.59 = | - | - | - | - | - |"
+    assert "- didfuse: SD is printed 5.00 lower" in text
+    assert text.count("| average | 1.23 |") == 2
+    assert "| didfuse | Encoder.pkl | ab12 |" in text
+    assert "    python test.py\n" in text
+    dataset["pairs"] = 24
+    text = published.certificate({"profile": "cddfuse", "datasets": [dataset]}, "python test.py")
+    assert "The printed means are over 25 pairs: they need not agree." in text
+
+
+def test_a_certificate_is_of_one_profile(root):
+    with pytest.raises(ValueError, match="profile cddfuse, not strict"):
+        config.load(root / "configs/published.yml", ["certificate=x.md", "metrics.profile=strict"], Options)
+
+
 def test_the_comparison_names_every_method(root):
     options = config.load(root / "configs/published.yml", [], Options)
     assert sorted(model.name for model in options.models) == sorted(NETWORKS)

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +360,12 @@ def test_values_that_are_not_finite(tmp_path, cddfuse, suffix, value):
         (b"\x1f\x8b\x08" + bytes(100), "a gzip archive: unpack it first"),
         (b"\x93NUMPY\x01\x00", "a NumPy array"),
         (b"\x08\x0a\x12\x07pytorch", "an ONNX file, which is a network and its weights in one"),
+        (b"", "empty: fetch it again"),
+        (b"GGUF\x03\x00" + bytes(50), "a language model"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(50), "a TensorFlow Lite model"),
+        (bytes(257) + b"ustar  \x00" + bytes(50), "a tar archive: unpack it first"),
+        (b"403 Forbidden", r"text \('403 Forbidden'\), not the file itself"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "a picture"),
     ],
 )
 def test_what_else_a_file_seems_to_be(tmp_path, content, words):
@@ -375,6 +382,12 @@ def test_what_else_a_file_seems_to_be(tmp_path, content, words):
         ({"module.layer1.0.conv1.weight": torch.zeros(1)}, "a ResNet of torchvision, it seems"),
         ({"a": torch.zeros(1), "b": 3}, r"no weights that are known here \(found 'a', 'b'\)"),
         ({}, r"no weights that are known here \(found nothing\)"),
+        ({"state_dict": {"inc.a": torch.zeros(1)}}, r"no weights that are known here \(found 'inc.a'"),
+        ({"state_dict": {"model.diffusion_model.a": torch.zeros(1)}}, "a diffusion model, it seems"),
+        ({"model.model.0.conv.weight": torch.zeros(1)}, "a YOLO detector, it seems"),
+        ({"bert.embeddings.word_embeddings.weight": torch.zeros(1)}, "a language model, it seems"),
+        ({"down1.double_conv.0.weight": torch.zeros(1)}, "a U-Net, it seems"),
+        ({"model.q_proj.lora_A.weight": torch.zeros(1)}, r"changes to another network \(LoRA\), it seems"),
     ],
 )
 def test_a_foreign_checkpoint(tmp_path, checkpoint, words):
@@ -382,6 +395,24 @@ def test_a_foreign_checkpoint(tmp_path, checkpoint, words):
     with pytest.raises(ValueError, match=rf"x\.pth holds {words}.*: expected weights of .*swift") as caught:
         build.ready(None, tmp_path / "x.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_archives_that_are_no_checkpoints(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    for names, words in [
+        (["readme.txt"], r"a ZIP archive \(of readme\.txt"),
+        (["x/code/a.py", "x/data.pkl"], "a TorchScript"),
+    ]:
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+            for name in names:
+                archive.writestr(name, "hello")
+        with pytest.raises(ValueError, match=rf"cannot be read as a PyTorch checkpoint: it is {words}"):
+            build.ready("swift", tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="it is an archive of NumPy arrays"):
+        build.ready("swift", tmp_path / "a.npz")
+    (tmp_path / "model.ckpt.index").write_bytes(bytes(100))
+    with pytest.raises(ValueError, match="a TensorFlow checkpoint, of no network that is known here"):
+        build.ready("swift", tmp_path / "model.ckpt.index")
 
 
 def test_a_file_that_is_nearly_one_of_ours(tmp_path):

@@ -7,6 +7,8 @@ TarDAL in every cell on TNO and RoadScene, SDNet on MSRS, too.
 
 from __future__ import annotations
 
+from fusion.report import published_cell
+
 COLUMNS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")
 PROFILE = "cddfuse"
 
@@ -97,3 +99,81 @@ def difference(printed: str, value: float) -> float:
     """`value` as it would be printed, minus what is; 0 where they print alike."""
     digits = len(printed.partition(".")[2])
     return round(round(value, digits) - float(printed), digits)
+
+
+# --- the certificate ------------------------------------------------------------------------------------------------
+
+
+def certificate(summary: dict, command: str) -> str:
+    """Markdown: beside each printed row ours and their difference, for every data set of a `summary.json`.
+
+    command: what makes it again.
+    """
+    parts = [HEAD.format(paper=PAPER, profile=summary["profile"], command=command)]
+    for dataset in summary["datasets"]:
+        if rows := [row for row in dataset["rows"] if "published" in row]:
+            parts += [f"## {dataset['name']}", _count(dataset, rows), _beside(rows), *_remarks(rows)]
+        if rest := [row for row in dataset["rows"] if "published" not in row]:
+            parts += [] if rows else [f"## {dataset['name']}"]
+            parts += ["Methods of which that paper prints no row here:", _ours(rest)]
+    return "\n\n".join([*parts, *_weights(summary)]) + "\n"
+
+
+HEAD = """# Printed rows, and what this project gets
+
+Printed: {paper}. Ours: the authors' weights, each method's convention (`fusion/networks`), means over the pictures of a
+data set in profile `{profile}`. `=`: ours prints alike; else ours less what is printed. This file is written by
+
+    {command}"""
+
+
+def _count(dataset: dict, rows: list[dict]) -> str:
+    """How many cells agree, which do not, and whether they need to."""
+    off = {
+        (row["model"], name): difference
+        for row in rows
+        for name, difference in row["published"]["difference"].items()
+        if difference
+    }
+    total = sum(len(row["published"]["difference"]) for row in rows)
+    pairs, printed = dataset["pairs"], rows[0]["published"]["pairs"]
+    text = f"{total - len(off)} of {total} cells print alike, over {pairs} pairs."
+    if off:
+        text += " Not: " + ", ".join(f"{model} {name} ({gap:+.2f})" for (model, name), gap in off.items()) + "."
+    if pairs != printed:
+        text += f" The printed means are over {printed} pairs: they need not agree."
+    return text
+
+
+def _table(first: str, lines: list[list[str]]) -> str:
+    head = [f"| {first} | " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * len(COLUMNS)]
+    return "\n".join([*head, *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def _two_decimals(row: dict) -> list[str]:
+    means = [row["mean"].get(name) for name in COLUMNS]
+    return ["-" if mean is None else f"{mean:.2f}" for mean in means]
+
+
+def _beside(rows: list[dict]) -> str:
+    lines = []
+    for row in rows:
+        lines.append([f"{row['model']}, ours", *_two_decimals(row)])
+        lines.append(["printed", *(published_cell(row["published"], name) for name in COLUMNS)])
+    return _table("", lines)
+
+
+def _ours(rows: list[dict]) -> str:
+    return _table("ours", [[row["model"], *_two_decimals(row)] for row in rows])
+
+
+def _remarks(rows: list[dict]) -> list[str]:
+    remarks = [f"- {row['model']}: {row['published']['remark']}." for row in rows if row["published"]["remark"]]
+    return ["\n".join(remarks)] if remarks else []
+
+
+def _weights(summary: dict) -> list[str]:
+    """Which files the rows are of."""
+    found = {row["model"]: row["weights"] for d in summary["datasets"] for row in d["rows"] if row.get("weights")}
+    lines = [f"| {model} | {about['file']} | {about['sha256']} |" for model, about in found.items()]
+    return ["## Weights", "\n".join(["| method | file | SHA-256 |", "| --- | --- | --- |", *lines])] if lines else []

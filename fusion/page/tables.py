@@ -8,6 +8,7 @@ from html import escape
 from fusion import report
 
 ARROWS = {True: "↑", False: "↓", None: ""}
+COSTS = report.COSTS.values()
 
 
 def scores(dataset: dict, summary: dict) -> str:
@@ -19,6 +20,8 @@ def scores(dataset: dict, summary: dict) -> str:
     heads += [_head(name, m["higher_is_better"], m["note"]) for name, m in summary["metrics"].items()]
     heads += [_head("rank", False, "mean rank over the metrics; 1 is best")] if ranked else []
     heads += [_head("s/image", False, "median time per picture, without reading and writing files")]
+    if summary.get("costs"):
+        heads += [_head(head, False, f"{what}; {report.costs_legend(summary)}") for head, _, what in COSTS]
     directions = {name: m["higher_is_better"] for name, m in summary["metrics"].items()}
     places = {name: _places([row["mean"][name] for row in rows], up) for name, up in directions.items()}
     rank_places = _places(ranks, False)
@@ -27,6 +30,7 @@ def scores(dataset: dict, summary: dict) -> str:
         cells = "".join(_cell(row, name, places[name][i], reference) for name in directions)
         cells += _number(ranks[i], 2, rank_places[i]) if ranked else ""
         cells += _number(row["seconds"], 3)
+        cells += "".join(map(_cost, report.costs_values(row, summary), report.costs_cells(row, summary)))
         body += f'<tr><th scope="row">{escape(row["model"])}</th>{cells}</tr>\n'
     title = f"{escape(dataset['name'])} <small>{dataset['pairs']} pairs</small>"
     table = f'<table class="scores"><thead><tr>{"".join(heads)}</tr></thead>\n<tbody>\n{body}</tbody></table>'
@@ -97,6 +101,10 @@ def _tip(row: dict, name: str, value: float, undefined: int, reference: str) -> 
     )
 
 
+def _cost(value: float | None, printed: str) -> str:
+    return f"<td>{printed}</td>" if value is None else f'<td data-value="{value!r}">{printed}</td>'
+
+
 def _number(value: float | None, digits: int, place: int | None = None) -> str:
     text = _marked(_printed(value, digits), place)
     return "<td>-</td>" if value is None else f'<td data-value="{value!r}">{text}</td>'
@@ -111,6 +119,7 @@ def notes(summary: dict) -> str:
         _list("Failed", [f"{f['dataset']}/{f['image']}: {f['model']}: {f['error']}" for f in summary["failures"]]),
         _list("Not run", [f"{row}: {reason}" for row, reason in summary["skipped"].items()]),
         _list("Incomplete", list(_gaps(summary))),
+        _list("Costs", list(filter(None, [report.costs_legend(summary)]))),
     ]
     terms = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(m['note'])}</dd>" for name, m in summary["metrics"].items() if m["note"]

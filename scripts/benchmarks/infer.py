@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +26,11 @@ import torch
 
 if TYPE_CHECKING:
     from fusion.networks.base import Network
+from fusion.inference import costs
 from fusion.precision import float32_products
 
 SIZES = "256x256,640x480,768x576"
 KINDS = ("plain", "exact", "bf16")
-WARM_UP = 3
-"""Runs on a GPU that do not count: the first compiles, the second may record a graph, the third replays it."""
-
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -72,7 +68,7 @@ def run(args: argparse.Namespace) -> list[dict]:
     text = table(rows, args, reached)
     print(text)
     if args.out:
-        about = {"torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+        about = {"torch": torch.__version__, "machine": costs.processor()}
         data = {**about, "threads": args.threads, "device": args.device, "rounds": args.rounds, "GFLOP/s": reached}
         data["rows"] = rows
         write(args.out, data, text)
@@ -138,23 +134,7 @@ def measure(job: dict) -> dict[str, float]:
     """Median seconds and CPU seconds of a picture, and the peak of resident memory (on a GPU of tensors), MiB."""
     torch.set_num_threads(job["threads"])
     fuse = pictures(job) if job["arrays"] else planes(job)
-    seconds, cpu = [], []
-    watch = Peak(job["device"])
-    warm_up = WARM_UP if watch.device.type == "cuda" else 1
-    with torch.inference_mode(), float32_products(watch.device):  # as `infer.run` has it, for all contestants
-        for i in range(warm_up + job["repeats"]):
-            if i == warm_up and watch.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(watch.device)
-            start, start_cpu = time.perf_counter(), time.process_time()
-            fuse()
-            seconds.append(time.perf_counter() - start)
-            cpu.append(time.process_time() - start_cpu)
-    # The first runs do not count, unless they are all there is.
-    return {
-        "seconds": statistics.median(seconds[warm_up:] or seconds),
-        "cpu": statistics.median(cpu[warm_up:] or cpu),
-        "peak": watch.stop(),
-    }
+    return costs.watched(fuse, job["device"], job["repeats"])
 
 
 def planes(job: dict) -> Callable[[], object]:
@@ -192,10 +172,12 @@ def contestant(job: dict) -> Network:
 def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:
     """The plain module with the network's weights."""
     from benchmarks import plain as modules
-    from benchmarks import plain_cpfusion
+    from benchmarks import plain_cpfusion, plain_zoo
 
     if name == "swift":
         return network
+    if name not in ("cddfuse", "ship", "cpfusion"):
+        return plain_zoo.plain(name, network)
     if name == "cpfusion":
         return plain_cpfusion.CPFusion()
     module = Cddfuse(modules.CDDFuse()) if name == "cddfuse" else Ship(modules.SHIP())
@@ -235,35 +217,6 @@ class Ship(torch.nn.Module):
             v, i = channel(*spatial(v, i))
             orders.append(v)
         return m.refine(m.project(m.invertible(torch.cat(orders, dim=1))))
-
-
-class Peak:
-    """Watches resident memory: `ru_maxrss` would count what the importing parent once had."""
-
-    def __init__(self, device: str):
-        self.device, self.most, self.ended = torch.device(device), 0.0, threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.thread.start()
-
-    def watch(self) -> None:
-        while not self.ended.wait(0.02):
-            self.most = max(self.most, resident())
-
-    def stop(self) -> float:
-        self.ended.set()
-        self.thread.join()
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 2**20
-        return max(self.most, resident())
-
-
-def resident() -> float:
-    """MiB of this process in memory; 0 where /proc does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
 
 
 if __name__ == "__main__":

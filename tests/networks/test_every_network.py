@@ -1,11 +1,14 @@
 """What every registered network promises; a new network is tested here without a new line."""
 
+import pickle
+
 import pytest
 import torch
+from torch import nn
 
 import fusion.networks  # noqa: F401 -- registers the networks
 from fusion import build, weights
-from fusion.networks.base import Network
+from fusion.networks.base import Network, folded
 from fusion.registry import NETWORKS
 
 SIZES = [(64, 64), (63, 65), (127, 129), (65, 200)]
@@ -84,6 +87,43 @@ def test_parts_are_named_children(network):
     """Training freezes, clips and schedules by part: every weight belongs to one."""
     in_parts = sum(p.numel() for part in network.children() for p in part.parameters())
     assert in_parts == sum(p.numel() for p in network.parameters())
+
+
+def norms_of(network) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_without_its_batch_norms(network):
+    """Norms inside the convolutions are the same function: float64, with statistics as training leaves them."""
+    if network.inference_form.__func__ is not Network.inference_form:
+        return  # it has a form of its own
+    for norm in norms_of(network.double()):
+        for values, (low, high) in zip(
+            (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data),
+            ((-0.2, 0.2), (0.5, 2), (0.5, 1.5), (-0.2, 0.2)),
+            strict=True,
+        ):
+            values.uniform_(low, high)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    other = folded(network.train())
+    assert norms_of(other) == []
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    ir, vis = torch.rand(2, 1, 1, 33, 35, dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(other.raw(ir, vis), network.eval().raw(ir, vis), rtol=0, atol=1e-12)
+
+
+def test_goes_to_another_process(network):
+    """As `costs` sends it."""
+    again = pickle.loads(pickle.dumps(network))
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_norms_by_the_pictures_own_statistics_stay():
+    network = build.network("tardal", options={"statistics": "picture"})
+    assert len(norms_of(folded(network))) == len(norms_of(network)) == 6
 
 
 def test_save_and_load(network, tmp_path, request):

@@ -61,6 +61,7 @@ def test_a_picture_fused_with_itself_stays(method, shape):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", [*EXACT, *SHARE_THAT_MAY_DIFFER])
 def test_scores_on_tno(method, shared):
     """The means over 25 pairs that the independent programs give, to the digits that are known."""

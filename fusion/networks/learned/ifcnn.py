@@ -6,7 +6,6 @@ Zhang et al., "IFCNN: A general image fusion framework based on convolutional ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -58,13 +57,13 @@ class IFCNN(Network):
         super().__init__()
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}; got '{rule}'")
-        self.fuse: Callable[[Tensor, Tensor], Tensor] = RULES[rule]
+        self.rule = rule
         self.encoder = nn.Sequential(nn.Conv2d(3, 64, 7, padding=3, padding_mode="replicate", bias=False), *normed())
         self.decoder = nn.Sequential(*normed(), nn.Conv2d(64, 3, 1))
 
     def channelwise(self, ir: Tensor, vis: Tensor) -> Tensor:
         """(b, 3, h, w) each in [0, 1] and back, not clipped."""
-        return self.decoder(self.fuse(self.encoder(ir), self.encoder(vis)))
+        return self.decoder(RULES[self.rule](self.encoder(ir), self.encoder(vis)))
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         """The program makes gray of an RGB picture in whole levels, and so does this: without, one pixel in six is

@@ -258,7 +258,7 @@ class SHIP(Network):
         paper="Zheng et al.: Probing Synergistic High-Order Interaction in Infrared and Visible Image Fusion, CVPR",
         year=2024,
         licence="none stated",
-        weights="zheng980629/SHIP: SHIP_model.pth",
+        weights="zheng980629/SHIP: pretrained_model/SHIP_model.pth",
     )
     blocks = (EdgeBlock, SpatialInteraction, ChannelInteraction, InvertibleBlock)
 

@@ -19,17 +19,18 @@ from fusion.registry import NETWORKS
 CHANNELS = 32
 
 
-class Norm(nn.BatchNorm2d):
-    """Batch norm, or the same with each picture's own mean and variance."""
-
-    own = False
+class PictureNorm(nn.BatchNorm2d):
+    """Batch norm by each picture's own mean and variance."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps) if self.own else super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-def layer(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), Norm(outputs), nn.ReLU())
+NORMS = {"running": nn.BatchNorm2d, "picture": PictureNorm}
+
+
+def layer(inputs: int, outputs: int, norm: type[nn.Module]) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), norm(outputs), nn.ReLU())
 
 
 @NETWORKS.register("tardal")
@@ -50,19 +51,17 @@ class TarDAL(Network):
 
     def __init__(self, *, statistics: Literal["running", "picture"] = "running"):
         super().__init__()
-        if statistics not in ("running", "picture"):
-            raise ValueError(f"statistics must be running or picture, got {statistics!r}")
-        self.encoder = layer(2, CHANNELS)
-        self.dense = nn.ModuleList(layer(CHANNELS * k, CHANNELS) for k in (1, 2, 3))
+        if statistics not in NORMS:
+            raise ValueError(f"statistics must be {' or '.join(NORMS)}, got {statistics!r}")
+        norm = NORMS[statistics]
+        self.encoder = layer(2, CHANNELS, norm)
+        self.dense = nn.ModuleList(layer(CHANNELS * k, CHANNELS, norm) for k in (1, 2, 3))
         self.fuse = nn.Sequential(
             nn.Sequential(nn.Conv2d(4 * CHANNELS, 128, 3, padding=1), nn.ReLU()),
-            layer(128, 64),
-            layer(64, 32),
+            layer(128, 64, norm),
+            layer(64, 32, norm),
             nn.Sequential(nn.Conv2d(32, 1, 3, padding=1), nn.Tanh()),
         )
-        for module in self.modules():
-            if isinstance(module, Norm):
-                module.own = statistics == "picture"
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         x = self.encoder(torch.cat((ir, vis), dim=1))

@@ -27,8 +27,8 @@ def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
 class U2Fusion(Network):
     """The whole network, of one size (659,217 parameters)."""
 
-    # As the tables were made: the order of the images (visible first, in `raw`) and the stretch.
-    convention = Convention(stretch=True)
+    # As the tables were made: the stretch, and the order of the images: visible first, but PET before MRI.
+    convention = Convention(stretch=True, medical_first="ir")
     about = About(
         paper="Xu, Ma, Jiang, Guo, Ling: U2Fusion: A Unified Unsupervised Image Fusion Network, IEEE TPAMI 44(1)",
         year=2022,
