@@ -114,7 +114,7 @@ def look(plan: build.Comparison, *, strict: bool, silent: bool) -> None:
     for dataset in plan.datasets:
         settled = ["range"] * (dataset.options.range != "auto")
         lines = doctor.quick_check(dataset.pairing.pairs, task=dataset.options.task, without=settled)
-        doctor.refuse(lines, strict)
+        lines = doctor.refuse(lines, strict)
         for line in [] if silent else [*dataset.pairing.examples(), *lines]:
             print(f"{dataset.options.name}: {line}")
 

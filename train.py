@@ -47,9 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = read_options(args.opt, args.overrides)
         folder = Path("runs") / options.name
         run = build(options, args.opt, folder)
-        for line in run.remarks:
+        for line in doctor.refuse(run.remarks, args.strict):
             say(line)
-        doctor.refuse(run.remarks, args.strict)
         prepare(run, options, folder, resume=args.resume)
     except NothingToTrain as nothing:
         say(str(nothing))

@@ -250,8 +250,7 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
     if args.range != "auto":
         settled.append("range")
     looked = doctor.quick_check(found.pairs, task=args.task, without=settled)
-    doctor.refuse(looked, args.strict)
-    for line in looked:
+    for line in doctor.refuse(looked, args.strict):
         note(line)
     return found
 

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         published = published_rows(args) if args.published is not None else {}
         found = find(args.fused, args.ir, args.vis, args.range, args.names)
         looked = quick_look(args, found)
-        doctor.refuse(looked, args.strict)
+        looked = doctor.refuse(looked, args.strict)
     except (ValueError, UnknownName, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -250,6 +250,14 @@ def test_strict_refuses_problems_alone():
     refuse(["3 pairs by the names ...", "hint: ..."], strict=True)
     with pytest.raises(ValueError, match=r"^--strict: range: a: b \(and 1 more\); nothing was done$"):
         refuse(["problem: range: a: b", "hint: x", "problem: size: c"], strict=True)
+    with pytest.raises(ValueError, match="^--strict: validation: TNO: view: c; nothing"):
+        refuse(["validation: TNO: problem: view: c"], strict=True)
+
+
+def test_raw_counts_are_left_to_the_reader_who_says_what_it_made_of_them():
+    raw, size = "problem: range: 1: ir uses 3% of its 16 bits", "problem: size: 1: ir is 2x2 but vis is 3x3"
+    assert refuse([raw, "hint: x"], strict=False) == []
+    assert refuse([raw, f"validation: TNO: {raw}", size, "hint: x"], strict=False) == [size, "hint: x"]
 
 
 # --- real pairs -----------------------------------------------------------------------------------------------------
