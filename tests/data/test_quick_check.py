@@ -250,7 +250,7 @@ def test_strict_refuses_problems_alone():
     refuse(["3 pairs by the names ...", "hint: ..."], strict=True)
     with pytest.raises(ValueError, match=r"^--strict: range: a: b \(and 1 more\); nothing was done$"):
         refuse(["problem: range: a: b", "hint: x", "problem: size: c"], strict=True)
-    with pytest.raises(ValueError, match="^--strict: validation: TNO: view: c; nothing"):
+    with pytest.raises(ValueError, match=r"^--strict: validation: TNO: view: c; nothing"):
         refuse(["validation: TNO: problem: view: c"], strict=True)
 
 
