@@ -58,5 +58,5 @@ def test_damage_is_refused(tmp_path, damage, where, inside_tiff):
     at = data.index(b"VP8 ") + int(where * (len(data) - data.index(b"VP8 ")))
     data = data[:at] + DAMAGE[damage](data[at : at + 500], random) + data[at + 500 :]
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="damaged|cannot be decoded"):
         images.read(tmp_path / "x")
