@@ -31,7 +31,7 @@ from fusion.registry import NETWORKS, UnknownName
 from fusion.terminal import forgive_encodings
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
-from fusion.training.trainer import Diverged
+from fusion.training.trainer import Diverged, reason_of
 
 FREE = {"name", "device", "data.workers", "log_every", "save_every", "keep", "patience", "validation", "deliver"}
 FREE |= {"compile", "deterministic"}
@@ -109,8 +109,7 @@ def say(text: str) -> None:
 
 def fail(error: Exception | str, status: int, *, everywhere: bool = False) -> int:
     """One line, from the first process; from every one where it may be that one's own trouble."""
-    if isinstance(error, OSError) and error.strerror:
-        error = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    error = reason_of(error) if isinstance(error, OSError) else error
     if is_first_process() or everywhere:
         print(f"error: {error}", file=sys.stderr, flush=True)
     return status
