@@ -153,7 +153,7 @@ def partners(patients: Sequence[Patient], *, search: bool = True) -> list[Findin
     if found.shares:
         share = median(found.shares.values())
         narrow, wide = ("ir", "vis") if share < 1 else ("vis", "ir")
-        part = f"{narrow} shows about the middle {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
+        part = f"{narrow} shows about {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
         name = "" if found.whole else next(iter(found.shares))
         return [Finding("problem", "view", name, f"{part}: another field of view; --align brings the pairs together")]
     findings = [
