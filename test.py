@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
             if share.rank > 0:
                 share.end()
                 return 0  # a launcher stops all processes when one fails: the first one, which writes, tells the status
-            found = measured_costs(plan, options, device, journal) if options.costs else {}
+            found = measured_costs(plan, options, device, fresh=args.fresh) if options.costs else {}
             write_results(plan, options, results, found)
             tables = report.write(options.out)
             latex.write(options.out)
@@ -124,7 +124,7 @@ def look(plan: build.Comparison, *, strict: bool, silent: bool) -> None:
     for dataset in plan.datasets:
         settled = ["range"] * (dataset.options.range != "auto")
         lines = doctor.quick_check(dataset.pairing.pairs, task=dataset.options.task, without=settled)
-        doctor.refuse(lines, strict)
+        lines = doctor.refuse(lines, strict)
         for line in [] if silent else [*dataset.pairing.examples(), *lines]:
             print(f"{dataset.options.name}: {line}")
 
@@ -308,16 +308,19 @@ class Scorer:
 REPEATS = 3
 
 
-def measured_costs(plan: build.Comparison, options: TestOptions, device: torch.device, journal: Journal) -> dict:
-    """{(data set, row): what `costs.of` finds}; what the journal knows of this machine is not measured again."""
-    found, here = {}, costs.machine(device, torch.get_num_threads())
+def measured_costs(plan: build.Comparison, options: TestOptions, device: torch.device, *, fresh: bool) -> dict:
+    """{(data set, row): what `costs.of` finds}; what was once measured on this machine is kept beside the tables."""
+    path, here = options.out / ".costs.json", costs.machine(device, torch.get_num_threads())
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not fresh else {}
+    found = {}
     rows = [(d.options, model) for d in plan.datasets for model in models_for(plan, d)]
     for dataset, model in tqdm(rows, desc="costs", dynamic_ncols=True, disable=None):
         key = f"{model_key(model, options, plan.metrics, dataset.task)} {options.costs} {here}"
-        if ("", model.row, key) not in journal.records:
-            measured = cost(model, dataset.task, options.costs, device)
-            journal.add({"dataset": "", "model": model.row, "image": key, "costs": measured})
-        found[dataset.name, model.row] = journal.records["", model.row, key]["costs"]
+        if key not in known:
+            known[key] = cost(model, dataset.task, options.costs, device)
+            with images.atomic_path(path) as unfinished:
+                unfinished.write_text(json.dumps(known), encoding="utf-8")
+        found[dataset.name, model.row] = known[key]
     return found
 
 

@@ -36,7 +36,7 @@ from fusion.registry import NETWORKS, UnknownName
 from fusion.terminal import forgive_encodings
 from fusion.training import record
 from fusion.training.checkpoint import load as load_checkpoint
-from fusion.training.trainer import Diverged
+from fusion.training.trainer import Diverged, reason_of
 
 FREE = {"name", "device", "data.workers", "log_every", "save_every", "keep", "patience", "validation", "deliver"}
 FREE |= {"compile", "deterministic"}
@@ -52,9 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = read_options(args.opt, args.overrides)
         folder = Path("runs") / options.name
         run = build(options, args.opt, folder)
-        for line in run.remarks:
+        for line in doctor.refuse(run.remarks, args.strict):
             say(line)
-        doctor.refuse(run.remarks, args.strict)
         prepare(run, options, folder, resume=args.resume)
     except NothingToTrain as nothing:
         say(str(nothing))
@@ -115,8 +114,7 @@ def say(text: str) -> None:
 
 def fail(error: Exception | str, status: int, *, everywhere: bool = False) -> int:
     """One line, from the first process; from every one where it may be that one's own trouble."""
-    if isinstance(error, OSError) and error.strerror:
-        error = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    error = reason_of(error) if isinstance(error, OSError) else error
     if is_first_process() or everywhere:
         print(f"error: {error}", file=sys.stderr, flush=True)
     return status

@@ -76,7 +76,7 @@ def check(args: argparse.Namespace) -> int:
     if against and against.ir.samefile(folders.ir) and against.vis.samefile(folders.vis):
         raise ValueError(f"--against {args.against} is ROOT itself: name the other set")
     if args.align:
-        refuse_to_overwrite(args.align, args.root)
+        refuse_to_overwrite(args.align, args.root, folders)
     total = doctor.count(folders) + (doctor.count(against) if against else 0)
     with tqdm(total=total, unit="pair", disable=None) as bar:
         found = doctor.examine(
@@ -128,9 +128,12 @@ def counted(number: int, what: str) -> str:
 # --- aligned copies -------------------------------------------------------------------------------------------------
 
 
-def refuse_to_overwrite(out: Path, root: Path) -> None:
+def refuse_to_overwrite(out: Path, root: Path, folders: Folders) -> None:
     if out.resolve() in (root.resolve(), *root.resolve().parents):
         raise ValueError(f"--align {out} is ROOT or holds it: choose another folder")
+    for sources in (folders.ir, folders.vis):
+        if out.resolve().is_relative_to(sources.resolve()):
+            raise ValueError(f"--align {out} lies among the originals in {sources}: choose another folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--align {out} is not empty: choose a new folder")
 
@@ -184,7 +187,10 @@ def align_one(patient: Patient, out: dict[str, Path], model: alignment.Model) ->
             path = patient.files[side]
             # JPEG would lose once more.
             suffix = path.suffix if path.suffix.lower() in LOSSLESS else ".png"
-            images.write(out[side] / f"{patient.name}{suffix}", picture)
+            copy = out[side] / f"{patient.name}{suffix}"
+            if copy.exists():
+                raise ValueError(f"{copy} is there already: nothing is overwritten; choose a new folder for --align")
+            images.write(copy, picture)
     return {
         "name": patient.name,
         "model": found.model if found.sure else "unsure",

@@ -260,8 +260,7 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing | Stream:
     if args.range != "auto":
         settled.append("range")
     looked = doctor.quick_check(known(found), task=args.task, without=settled)
-    doctor.refuse(looked, args.strict)
-    for line in looked:
+    for line in doctor.refuse(looked, args.strict):
         note(line)
     return found
 

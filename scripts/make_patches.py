@@ -65,8 +65,7 @@ def make(args: argparse.Namespace) -> None:
         if stored is None:
             raise ValueError(f"{args.out} exists and is no whole file of make_patches: --force replaces it")
     lines = doctor.quick_check(found.pairs, without=["unreadable", "size", *["range"] * (args.range != "auto")])
-    doctor.refuse(lines, args.strict)
-    for line in lines:
+    for line in doctor.refuse(lines, args.strict):
         print(line, file=sys.stderr)
     start = time.perf_counter()
     with tqdm(total=len(found.pairs), unit="pair", disable=None) as bar:

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         published = published_rows(args) if args.published is not None else {}
         found = find(args.fused, args.ir, args.vis, args.range, args.names)
         looked = quick_look(args, found)
-        doctor.refuse(looked, args.strict)
+        looked = doctor.refuse(looked, args.strict)
         share = Share.of_this_process()
         for line in [*found.examples, *looked, *other_pictures(args, found, published)]:
             note(line)

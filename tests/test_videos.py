@@ -207,3 +207,29 @@ def test_an_address_without_an_answer_is_one_line_without_its_password(text):
 def test_a_camera_that_is_not_there():
     with pytest.raises(ValueError, match="camera 97 cannot be opened"):
         videos.opened("97")
+
+
+# --- how a camera was held ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_turned_video_is_read_upright(tmp_path, degrees):
+    """MP4's track header says how the frames are shown (ISO 14496-12, 6.2.2): (x, y) -> (a x + c y, b x + d y), y down,
+    so that (0, 1, -1, 0) turns the right side down, clockwise.
+    """
+    x = np.zeros((H, W), np.uint8)
+    x[: H // 2, : W // 2] = 255
+    with videos.writing(tmp_path / "a.mp4", 10) as append:
+        append(x)
+    stored = videos.opened(tmp_path / "a.mp4").read()
+    a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    data = (tmp_path / "a.mp4").read_bytes()
+    at = data.find(matrix(1, 0, 0, 1), data.find(b"tkhd"))
+    assert at > 0
+    (tmp_path / "b.mp4").write_bytes(data[:at] + matrix(a, b, c, d) + data[at + 36 :])
+    np.testing.assert_array_equal(videos.opened(tmp_path / "b.mp4").read(), np.rot90(stored, -degrees // 90))
+
+
+def matrix(a, b, c, d):
+    """Nine numbers with 16, of the last column 30, bits after the point."""
+    return np.array([a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()

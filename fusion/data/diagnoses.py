@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 from fusion.data.partners import Sketch, judge
 from fusion.data.picture_facts import ALIKE, BRIGHT, COPY, DIM, Facts, candidates, similarity
 from fusion.data.registration import Shift
-from fusion.reading.ranges import FRACTION
 
 Task = Literal["infrared-visible", "medical"]
 SIDES = ("ir", "vis")
@@ -104,7 +103,7 @@ def blanks(patients: Sequence[Patient]) -> list[Finding]:
             if f.border:
                 text = f"{side} has a white border of {f.border} pixels: cut it off both pictures"
                 findings.append(Finding("problem", "border", patient.name, text))
-            if f.bits > 8 and 0 < f.used < FRACTION:
+            if f.narrow and f.used:
                 findings.append(Finding("problem", "range", patient.name, f"{side} {_range_text(f)}"))
             elif f.blank:
                 text = f"{side} {BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)}"
@@ -137,7 +136,7 @@ def results(patients: Sequence[Patient]) -> list[Finding]:
             text = "is black"
         elif f.range[1] <= 1:
             text = "holds 0 and 1 alone: floats of 0..1 saved as whole numbers; multiply by 255 first"
-        elif f.bits > 8 and f.used < FRACTION:
+        elif f.narrow:
             text = f"uses {f.used:.1%} of its {f.bits} bits: save it as 8 bits, or stretched to 16"
         elif f.blank in ("black", "constant"):
             text = BLANK_TEXT[f.blank].format(high=f.high, low=f.low, full=f.full)
@@ -154,7 +153,7 @@ def partners(patients: Sequence[Patient], *, search: bool = True) -> list[Findin
     if found.shares:
         share = median(found.shares.values())
         narrow, wide = ("ir", "vis") if share < 1 else ("vis", "ir")
-        part = f"{narrow} shows about the middle {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
+        part = f"{narrow} shows about {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
         name = "" if found.whole else next(iter(found.shares))
         return [Finding("problem", "view", name, f"{part}: another field of view; --align brings the pairs together")]
     findings = [

@@ -25,7 +25,6 @@ from fusion.data.registration import estimate_shift
 from fusion.names import natural
 from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, pair_names, pictures, twice
 from fusion.reading import Note
-from fusion.reading.ranges import FRACTION
 
 
 class Examination(NamedTuple):
@@ -160,9 +159,9 @@ def _looked_at(path: Path) -> tuple[np.ndarray, Facts]:
     """A picture as programs fuse it, and its facts; of raw counts, `range` is that of the counts."""
     image = images.read(path)
     found = facts(image)
-    if found.bits > 8 and 0 < found.used < FRACTION:
+    if found.narrow and found.used:
         image = images.read(path, "auto")
-        found = dataclasses.replace(facts(image), range=found.range)
+        found = dataclasses.replace(facts(image), range=found.range, narrow=True)
     return image, found
 
 
@@ -177,6 +176,7 @@ MOST_LOOKED_AT = 6  # pairs
 HEADERS = 1000  # pairs: a fraction of a second of opening files
 BUDGET = 4e6  # pixels of both pictures: half a second or less of reading and measuring
 SHOWN = 6  # lines
+PROBLEM = "problem: "
 
 
 def quick_check(
@@ -214,12 +214,22 @@ def check_results(files: Mapping[str, Path], samples: int = 16) -> list[str]:
     return _lines(diagnoses.results([p for p in patients if p.facts]))
 
 
-def refuse(lines: Sequence[str], strict: bool) -> None:
-    """Raise ValueError where `strict` and one of the lines is a problem."""
-    problems = [line.removeprefix("problem: ") for line in lines if line.startswith("problem: ")]
+def refuse(lines: Sequence[str], strict: bool) -> list[str]:
+    """The lines that a program should show: all but raw counts, of which the reader says what it made of them.
+
+    Raises ValueError where `strict` and one of the lines is a problem.
+    """
+    problems = [line.replace(PROBLEM, "", 1) for line in lines if _says(line, PROBLEM)]
     if strict and problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ValueError(f"--strict: {problems[0]}{more}; nothing was done")
+    shown = [line for line in lines if not _says(line, f"{PROBLEM}range: ")]
+    return [] if all(_says(line, "hint: ") for line in shown) else shown
+
+
+def _says(line: str, mark: str) -> bool:
+    """Whether a line is of this kind, with or without the name of its set before it."""
+    return f": {mark}" in f": {line}"
 
 
 def _of_headers(pairs: Sequence[Pair]) -> tuple[list[Finding], int]:

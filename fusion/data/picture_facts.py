@@ -17,7 +17,7 @@ import numpy as np
 
 from fusion import images
 from fusion.data.saliency import levels
-from fusion.reading import file_size
+from fusion.reading import file_size, of_type, ranges
 
 __all__ = ["Facts", "candidates", "facts", "file_size", "similarity"]
 
@@ -41,8 +41,9 @@ class Facts:
 
     colour: mean difference between the channels; palette: whether the colours are those of a false-colour table;
     dark_frame: whether it lies on black, as medical pictures do; border: width in pixels of a white border, at its
-    widest side; range: raw values between which all but a thousandth at either end lie. What follows is of the picture
-    inside its border. low, high: all but a thousandth of the pixels lie above, below;
+    widest side; range: raw values between which all but a thousandth at either end lie; narrow: whether those are so
+    few of 16 bits that they are no brightness (`reading.ranges` decides). What follows is of the picture inside its
+    border. low, high: all but a thousandth of the pixels lie above, below;
     full: share of pixels at the two highest levels; look: (64, 64) float16 of mean 0 and deviation 1, zeros where
     the picture is blank; signs: (63,) bool, the perceptual hash.
     """
@@ -56,6 +57,7 @@ class Facts:
     dark_frame: bool
     border: int
     range: tuple[int, int]
+    narrow: bool
     low: int
     high: int
     full: float
@@ -92,6 +94,7 @@ def facts(image: np.ndarray) -> Facts:
     spread = small.std() if high - low > CONSTANT else 0.0
     look = (small - small.mean()) / spread if spread else np.zeros_like(small)
     colour = images.colourfulness(image)
+    extent = ranges.extent(of_type(image), "") if image.dtype == np.uint16 else None
     edges = [part.ravel() for part in (whole[:8], whole[-8:], whole[:, :8], whole[:, -8:])]
     return Facts(
         h=whole.shape[0],
@@ -102,7 +105,8 @@ def facts(image: np.ndarray) -> Facts:
         rgb=image.ndim == 3,
         dark_frame=bool((np.concatenate(edges) <= DARK).mean() >= DARK_FRAME),
         border=max(top, bottom, left, right),
-        range=(low, high) if image.dtype == np.uint8 else _range(image),
+        range=_range(extent) if extent else (low, high),
+        narrow=extent is not None and ranges.uses_a_fraction(extent),
         low=low,
         high=high,
         full=float(1 - below[253]),
@@ -124,11 +128,9 @@ def _white_border(grey: np.ndarray) -> tuple[int, int, int, int]:
     return tuple(sides)
 
 
-def _range(image: np.ndarray) -> tuple[int, int]:
+def _range(extent: ranges.Extent) -> tuple[int, int]:
     """Of a deep picture; one that holds eight bits (times 256 or 257) uses what these use, which is all it has."""
-    low, high = (int(v) for v in np.percentile(image[:: max(1, len(image) // 256)], (0.1, 99.9), method="nearest"))
-    eight = any(not (image[::16] % step).any() for step in (256, 257))
-    return (0, 2 ** (8 * image.itemsize) - 1) if eight else (low, high)
+    return (0, 65535) if extent.widened else (int(extent.least), int(extent.most))
 
 
 def _is_palette(image: np.ndarray, colour: float) -> bool:

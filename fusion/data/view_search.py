@@ -85,16 +85,21 @@ class _Plate(NamedTuple):
 
 
 def search(
-    ir: Picture, vis: Picture, scales: Sequence[float] = SCALES, angles: Sequence[float] = ANGLES, most: int = 6
+    ir: Picture,
+    vis: Picture,
+    scales: Sequence[float] = SCALES,
+    angles: Sequence[float] = ANGLES,
+    most: int = 6,
+    side: int = SIDE,
 ) -> list[Place]:
     """The `most` best places that are not near each other, best first.
 
     scales: sizes of the infrared view in the visible picture, 1 for the largest that fits into it whole; angles in
-    degrees. None where one of the pictures shows nothing.
+    degrees; side: of the small copies. None where one of the pictures shows nothing.
     """
     if not (np.ptp(ir.x) and np.ptp(vis.x)):
         return []
-    zoom = min(1.0, SIDE / max(vis.x.shape))
+    zoom = min(1.0, side / max(vis.x.shape))
     small = [math.ceil(zoom * side) for side in vis.x.shape]
     fit = min(a / b for a, b in zip(small, ir.x.shape, strict=True))
     shape = [fft.next_fast_len(int(2.15 * side) + 16, real=True) for side in small]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fusion.reading import medical, plain, rare, tiff
+from fusion.reading import medical, plain, rare, tiff, webp
 from fusion.reading.samples import Samples
 
 HEAD = 352  # bytes that tell a kind: NIfTI's mark is the last of its header
@@ -46,7 +46,7 @@ KINDS = (
     Kind("JPEG", _starts(b"\xff\xd8"), plain.jpeg),
     Kind("PNG", _starts(b"\x89PNG\r\n\x1a\n"), plain.png),
     Kind("TIFF", _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.decode),
-    Kind("WebP", lambda head, _: head.startswith(b"RIFF") and head[8:12] == b"WEBP", plain.webp),
+    Kind("WebP", lambda head, _: head.startswith(b"RIFF") and head[8:12] == b"WEBP", webp.decode),
     Kind("BMP", _starts(b"BM"), plain.bmp),
     Kind("AVIF", _brand(b"avif", b"avis"), rare.by_pillow),
     Kind("JPEG 2000", _starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), rare.jpeg2000),

@@ -1,4 +1,4 @@
-"""Pictures of browsers and cameras: JPEG by libjpeg-turbo (simplejpeg), PNG, BMP and WebP by OpenCV.
+"""Pictures of browsers and cameras: JPEG by libjpeg-turbo (simplejpeg), PNG and BMP by OpenCV.
 
 simplejpeg gives the very pixels that OpenCV gives, and does what OpenCV cannot: say that the file was damaged.
 """
@@ -127,27 +127,14 @@ def png(data: bytes, path: str | Path) -> Samples:
             notes.append(("frames", "is animated: its first frame is read"))
     if kind != b"IEND":
         raise truncated(path, data)
-    return _finished(opencv(data, path), orientation, notes)
-
-
-def webp(data: bytes, path: str | Path) -> Samples:
-    """Lossy and lossless, transparency; EXIF's orientation; the first frame of an animation."""
-    file, orientation, notes = BytesIO(data), 1, []
-    if int.from_bytes(data[4:8], "little") + 8 > len(data):
-        raise truncated(path, data)
-    for kind, length in headers.webp_chunks(file):
-        if kind == b"EXIF":
-            orientation = headers.exif_orientation(file.read(length))
-        elif kind == b"ANIM":
-            notes.append(("frames", "is animated: its first frame is read"))
-    return _finished(opencv(data, path), orientation, notes)
+    return finished(opencv(data, path), orientation, notes)
 
 
 def bmp(data: bytes, path: str | Path) -> Samples:
-    return _finished(opencv(data, path), 1, [])
+    return finished(opencv(data, path), 1, [])
 
 
-def _finished(image: np.ndarray, orientation: int, notes: list) -> Samples:
+def finished(image: np.ndarray, orientation: int, notes: list) -> Samples:
     if image.ndim == 3 and image.shape[2] == 4:
         image = without_alpha(image, notes)
     return of_type(oriented(image, orientation) if orientation != 1 else image, notes)

@@ -141,6 +141,10 @@ def decide(extents: Sequence[Extent], how: How, what: str | Path) -> How:
     shown = [e for e in deep if e.high > e.low] or deep  # a black frame says nothing of the others
     narrow = [e for e in shown if uses_a_fraction(e)]
     if not deep or (None not in spans and 2 * len(narrow) < len(shown)):
+        if narrow:
+            few = f"{len(narrow)} of {len(shown)} pictures use less than a quarter of their 16 bits"
+            text = f"{what}: {few}, the others more: all are read as 0 to 65535 (--range LOW..HIGH sets others)"
+            warnings.warn(Note(text, f"range of {what}"), stacklevel=3)
         return "full"
     chosen = _lowest_to_highest(shown)
     _tell(shown, len(narrow), chosen, what)

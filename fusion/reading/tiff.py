@@ -16,6 +16,7 @@ import tifffile
 from PIL import Image
 from tifffile import PHOTOMETRIC
 
+from fusion.reading import webp
 from fusion.reading.samples import ORIENTATION, Samples, of_bits, of_type, oriented, truncated, without_alpha
 
 GRAY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
@@ -23,6 +24,7 @@ COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 SUB_PAGES = 330  # of camera raw files (DNG, NEF), whose first page is a thumbnail
 DECISIVE = {256, 257, 258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339}
 """Tags that decide what the samples are, Orientation among them."""
+WEBP = 50001
 PILLOWS = {2, 3, 4, 6}  # CCITT RLE, G3, G4; JPEG as TIFF 6.0 had it
 
 
@@ -37,6 +39,9 @@ def decode(data: bytes, path: str | Path) -> Samples:
             if page.compression in PILLOWS:
                 return _by_pillow(data, path, notes)
             _refuse_unknown(page, path)
+            if page.compression == WEBP:
+                for at, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+                    webp.refuse_damaged(data[at : at + length], path)
             values = _pixels(page, path)
             image = _meaning(page, values, path, notes)
             return of_type(oriented(image, _tag(page, ORIENTATION, 1)), notes)

@@ -128,7 +128,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         names: list[str] = []
         for i in range(self.accumulation):
-            batch = self.to_device(next(stream))
+            batch = self.next_batch(stream)
             names += batch.get("name", [])
             last = i == self.accumulation - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(objective):
@@ -146,6 +146,21 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.count(phase, finite)
         return sums, norms, names
+
+    def next_batch(self, stream: Iterator[dict]) -> dict:
+        """The next batch. A picture that has become unreadable costs no steps: the run is saved first, by one process
+        where there are several, which do not fail together.
+        """
+        try:
+            return self.to_device(next(stream))
+        except (ValueError, OSError) as error:
+            step = self.progress.step
+            if not step or not self.accelerator.is_main_process:
+                raise
+            self.checkpoints.save(self.state(), step)
+            raise ValueError(
+                f"{reason_of(error)}; step {step} is saved: mend the file and --resume continues"
+            ) from error
 
     def clip(self, phase: Phase) -> dict[str, float]:
         """Clip the gradient of each part by itself; returns the norms before."""
@@ -287,6 +302,13 @@ class Trainer:
         torch.set_rng_state(state["rng"]["cpu"])
         if len(state["rng"]["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+
+
+def reason_of(error: Exception) -> str:
+    """In one line; of the system's errors the file and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
 
 
 def due(step: int, every: int) -> bool:

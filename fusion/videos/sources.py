@@ -111,7 +111,7 @@ class Video:
         else:
             x = frame.to_ndarray(format="rgb24")
             x = x if images.is_coloured(x) else x[..., 0]
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4
+        turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(x, turns) if turns else x)
 
     def shortfall(self) -> str | None:

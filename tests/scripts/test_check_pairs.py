@@ -119,7 +119,8 @@ def test_against_another_set(run, root, tmp_path):
         (["{root}", "--workers", "0"], "at least 1 worker"),
         (["{root}", "--align", "{root}"], "is ROOT or holds it"),
         (["{root}", "--align", "{root}/.."], "is ROOT or holds it"),
-        (["{root}", "--align", "{root}/ir"], "is not empty"),
+        (["{root}", "--align", "{root}/ir"], "lies among the originals in"),
+        (["{root}", "--align", "{root}/vis/new"], "lies among the originals in"),
     ],
 )
 def test_what_cannot_run_is_one_line_and_status_2(run, root, arguments, words):

@@ -195,6 +195,50 @@ def test_many_in_a_row_end_the_run(tmp_path):
         again.run()
 
 
+# --- a picture that cannot be read ----------------------------------------------------------------------------------
+
+
+def broken(at, error):
+    """Batches that end in `error` where number `at` is to be read."""
+
+    def stream(start):
+        for i, batch in enumerate(tiny.batches(4)(start), start=start):
+            if i == at:
+                raise error
+            yield batch
+
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("ir/7.png is truncated"), "ir/7.png is truncated"),
+        (FileNotFoundError(2, "No such file or directory", "ir/7.png"), "ir/7.png: No such file or directory"),
+    ],
+)
+def test_the_steps_before_an_unreadable_picture_are_saved(tmp_path, error, reason):
+    """Its batch is the second of two that make a step; mended and resumed, the run is the same as without the fault."""
+    trainer = tiny.trainer(tmp_path / "a", steps=3, batches=broken(7, error), accumulation=2)
+    with pytest.raises(ValueError, match=f"^{reason}; step 3 is saved: mend the file and --resume continues$"):
+        trainer.run()
+    path, state = trainer.checkpoints.newest(pytest.fail)
+    assert path.name == "step_00000003.pt"
+    mended = tiny.trainer(tmp_path / "a", steps=3, accumulation=2)
+    mended.restore(state)
+    assert mended.run()
+    whole = tiny.trainer(tmp_path / "b", steps=3, accumulation=2)
+    assert whole.run()
+    assert equal(weights(mended.network), weights(whole.network))
+
+
+def test_an_unreadable_first_picture_leaves_nothing_to_save(tmp_path):
+    trainer = tiny.trainer(tmp_path, batches=broken(0, ValueError("x")))
+    with pytest.raises(ValueError, match=r"^x$"):
+        trainer.run()
+    assert trainer.checkpoints.last() is None
+
+
 # --- averaged weights, judging --------------------------------------------------------------------------------------
 
 
