@@ -174,16 +174,24 @@ CASES = ("01-exif180-visible", "02-exif90-visible", "03c-exif-mirrored", "05a-ra
 CASES += ("29-motion-photo", "32-flir-rjpeg")
 
 
+def turned(image):
+    """The eight mirrored and quarter-turned forms of a picture, itself first."""
+    return [form for picture in (image, image[:, ::-1]) for form in (np.rot90(picture, k) for k in range(4))]
+
+
 def test_reported_cases_give_the_picture_of_the_plain_files(root, shared):
+    """The expected pictures are of earlier weights, so grey levels may differ and what is where may not."""
     network = fusion.load("swift", root / "models" / "swift_msrs.safetensors")
     for case in CASES:
         folder = shared / "reports" / "cases" / case
         (ir,), (vis,) = (list(folder.glob(f"{side}.*")) for side in ("ir", "vi"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fused = fusion.fuse(network, ir, vis)
-        # JPEG costs a level; a stretch begins at the picture's own lowest value, six levels above the plain one's.
-        assert np.abs(fused.astype(int) - images.read(folder / "expected.png")).mean() < 2, case
+            fused = images.luminance(fusion.fuse(network, ir, vis))
+        expected = images.luminance(images.read(folder / "expected.png"))
+        alike = [np.corrcoef(fused.ravel(), x.ravel())[0, 1] for x in turned(expected) if x.shape == fused.shape]
+        assert alike[0] > 0.9, case
+        assert alike[0] > max(alike[1:]) + 0.1, case
 
 
 def test_the_pictures_on_the_page_are_upright(tmp_path):
