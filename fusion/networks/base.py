@@ -175,7 +175,7 @@ class Network(nn.Module):
             raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
 
     plain: bool = False
-    """Of an inference form: whether it is some network's `raw`, which several threads may run at once, each on a core."""
+    """Of an inference form: whether it is some network's `raw`, which threads may run at once, a core each."""
 
     bounded: ClassVar[bool] = False
     """Whether the method's inference form keeps to `max_memory`."""
