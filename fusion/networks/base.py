@@ -175,7 +175,7 @@ class Network(nn.Module):
             raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
 
     plain: bool = False
-    """Of an inference form: whether it is PyTorch's operators one by one, which several threads may run at once."""
+    """Of an inference form: whether it is some network's `raw`, which threads may run at once, a core each."""
 
     bounded: ClassVar[bool] = False
     """Whether the method's inference form keeps to `max_memory`."""
@@ -262,7 +262,7 @@ class InferenceForm(Network):
         self.method = type(network).__name__
         self.compute = compute
         self.place = network.place
-        self.plain = compute == network.raw
+        self.plain = isinstance(getattr(compute, "__self__", None), Network)
 
     def fuse_for_inference(self, **_) -> Network:
         return self

@@ -6,8 +6,8 @@
 The first: two programs in turns, on links to the pairs of `--root`; the baseline is a loop that reads, fuses and writes
 a pair at a time, or scripts/fuse.py of another checkout. Pictures per second count from the first to the last picture
 written, so that nobody's start counts; CPU seconds and memory are those of the whole process.
-The second: seconds from the start of fuse.py to the first picture written, those that it computed, and the memory of
-its process then and so many pictures later, for folders of so many tiny pairs (links).
+The second: seconds from the start of fuse.py to the first picture written, those that it computed, and the peak of
+its memory then and so many pictures later, for folders of so many tiny pairs (links).
 """
 
 from __future__ import annotations
@@ -186,12 +186,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory(pid: int) -> int:
-    """MiB of a process that is running, 0 of one that has ended."""
+    """The most MiB that a process has had so far; 0 of one that has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def peak() -> int:

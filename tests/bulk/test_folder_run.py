@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fusion
 from fusion import images
 from fusion.bulk.folder_run import RECORD, TOGETHER, FolderRun, Turns
 from fusion.bulk.record import Record, WriteError
@@ -127,6 +128,11 @@ def test_two_pairs_are_fused_at_the_same_time(pairs, tmp_path):
     count = FolderRun(Waits(out), out, Record(out / RECORD, out), "m", ("full", "full"), 2)(pairs, lambda: None)
     assert count.made == N
     assert pictures(out).keys() == {f"{i}.png" for i in range(N)}
+
+
+@pytest.mark.parametrize(("name", "plain"), [("swift", True), ("lp", True), ("ship", False)])
+def test_networks_with_a_form_of_their_own_use_all_cores_themselves(name, plain):
+    assert fusion.load(name).form().plain == plain
 
 
 def test_turns_are_by_number_and_pixels():
