@@ -220,7 +220,7 @@ def seems(tensors: dict) -> str:
             return f"{known}, it seems ({key})"
     inside = [key for part in candidates(tensors) for key, value in part.items() if isinstance(value, Tensor)]
     wrapped = any(isinstance(value, dict) for value in tensors.values())
-    found = ", ".join(repr(key)[:60] for key in (wrapped and inside or list(tensors))[:3]) or "nothing"
+    found = ", ".join(repr(key)[:60] for key in ((inside if wrapped else []) or list(tensors))[:3]) or "nothing"
     return f"no weights that are known here (found {found})"
 
 
