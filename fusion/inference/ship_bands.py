@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fusion.inference.bands import Spare, array, over_bands
 from fusion.inference.loops import ship as loops
 from fusion.inference.loops.compiler import LANES, USABLE
-from fusion.inference.loops.sums import merge
+from fusion.inference.loops.sums import merged
 from fusion.inference.loops.winograd import GROUP, whole
 from fusion.inference.ship_layers import Dense, ShipLayers, padded, wide
 
@@ -159,11 +159,3 @@ def combine(maps: Sequence[Tensor], matrices: Sequence[np.ndarray], bias: Tensor
     """out = the sum of maps times matrices, (channels of the map, of the result) each, and bias."""
     bias = np.zeros(out.shape[2], np.float32) if bias is None else array(bias)
     run(loops.combine, tuple(maps), tuple(padded(matrix) for matrix in matrices), bias, out)
-
-
-def merged(parts: list[np.ndarray]) -> np.ndarray:
-    """Moments of the whole picture from those of its bands."""
-    total = np.zeros_like(parts[0])
-    for n, mean, squares in parts:
-        merge(total, n[0], mean, squares)
-    return total

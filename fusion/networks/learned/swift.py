@@ -25,6 +25,8 @@ class Coarse(nn.Module):
     """Features of 8x8 cells in view of their surroundings and of the whole picture."""
 
     DILATIONS = (1, 2, 4)
+    EPSILON = 1e-4
+    """Added to variances, whose root has no slope at 0."""
 
     def __init__(self, *, width: int, outputs: int, spread: bool):
         super().__init__()
@@ -51,7 +53,7 @@ class Coarse(nn.Module):
         if not self.spread:
             return mean
         variance = (x * x).mean((2, 3)) - mean * mean
-        return torch.cat((mean, (variance.relu() + 1e-4).sqrt()), dim=1)
+        return torch.cat((mean, (variance.relu() + self.EPSILON).sqrt()), dim=1)
 
 
 class Fine(nn.Module):
