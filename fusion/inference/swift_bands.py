@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fusion.inference.bands import Spare, array, over_bands
+from fusion.inference.loops import pictures
 from fusion.inference.loops import swift as loops
 from fusion.inference.loops.compiler import USABLE
 from fusion.inference.loops.sums import merged
@@ -19,6 +21,12 @@ from fusion.inference.loops.winograd import FOUR, GROUP, layer, whole
 CELL = 2 * loops.CELL
 RELU, LINEAR = 0.0, 1.0
 """Slopes below 0."""
+
+Rows = Callable[[int, int], None]
+
+
+def nothing(a: int, b: int) -> None:
+    pass
 
 
 class SwiftInBands:
@@ -53,34 +61,86 @@ class SwiftInBands:
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w) float32."""
-        pairs = zip(ir[:, 0].float(), vis[:, 0].float(), strict=True)
-        return torch.from_numpy(np.stack([self.one(array(i), array(v)) for i, v in pairs]))[:, None]
+        out = torch.empty(ir.shape, dtype=torch.float32)
+        for i, v, o in zip(ir[:, 0].float(), vis[:, 0].float(), out[:, 0], strict=True):
+            with self.rooms(*o.shape) as rooms:
+                self.passes(array(i), array(v), o.numpy(), rooms)
+        return out
 
-    def shapes(self, h: int, w: int) -> list[tuple[int, ...]]:
-        """Of what stands whole besides the pictures: both at half size, the cells' means, features for the fine scale,
-        features of the coarse one twice."""
-        h, w = -(-h // CELL), -(-w // CELL)
-        return [(4 * h, 4 * w, 8), (h, w, 2), (h, w, self.m), (h, w, self.c), (h, w, self.c)]
+    def picture(self, ir: np.ndarray, vis: np.ndarray, colours: np.ndarray | None) -> np.ndarray:
+        """uint8 pictures (h, w) or (h, w, 3) RGB -> the fused one, gray or with the chroma of `colours`."""
+        ir, vis, colours = plain(ir), plain(vis), None if colours is None else plain(colours)
+        h, w = ir.shape[:2]
+        fused = np.empty((h, w) if colours is None else colours.shape, np.uint8)
+        with self.rooms(h, w, 3) as (*rooms, planes):
+            one, two, out = planes
 
-    def one(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-        """(h, w) each -> (h, w)"""
-        shapes = self.shapes(*ir.shape)
+            def before(a: int, b: int) -> None:
+                pictures.luminance(ir)(a, b, ir, one)
+                pictures.luminance(vis)(a, b, vis, two)
+
+            def after(a: int, b: int) -> None:
+                if colours is None:
+                    pictures.gray(a, b, out, fused)
+                else:
+                    pictures.colour(a, b, out, colours, fused)
+
+            self.passes(one, two, out, rooms, before, after)
+        return fused
+
+    def rehearse(self) -> None:
+        """All loops, with every type of arguments."""
+        gray, colour = np.zeros((CELL, CELL), np.uint8), np.zeros((CELL, CELL, 3), np.uint8)
+        self.picture(gray, colour, colour)
+        self.picture(gray, colour, None)
+
+    def shapes(self, h: int, w: int, planes: int = 0) -> list[tuple[int, ...]]:
+        """Of what stands whole: both pictures at half size, the cells' means, features for the fine scale, features of
+        the coarse one twice, planes."""
+        rows, columns = -(-h // CELL), -(-w // CELL)
+        cells = [(rows, columns, n) for n in (2, self.m, self.c, self.c)]
+        return [(4 * rows, 4 * columns, 8), *cells, (planes, h, w)]
+
+    def memory(self, h: int, w: int) -> int:
+        """Bytes of tensors that one pair of h x w needs."""
+        depth, n = len(self.fine[1][0]), self.fine[0][1].size
+        # Of a thread in `loops.fine`, numbers for each column of half size: rings, where a pixel takes 1.5 numbers a
+        # channel, rows of features, of cells enlarged, and of what the network says.
+        rings = 3 * 1.5 * (8 + self.channels + (depth + 1) * n)
+        rows = 2 * (depth + 1) * n + (depth + 4) * self.m + 2 * self.fine[2][1].size + 15
+        return int(4 * (sum(map(math.prod, self.shapes(h, w, 3))) + torch.get_num_threads() * (rings + rows) * w / 2))
+
+    @contextmanager
+    def rooms(self, h: int, w: int, planes: int = 0) -> Iterator[list[np.ndarray]]:
+        shapes = self.shapes(h, w, planes)
         sizes = [math.prod(shape) for shape in shapes]
         with self.spare.room((sum(sizes),), torch.float32, torch.device("cpu")) as memory:
-            parts = [part.view(shape).numpy() for part, shape in zip(memory.split(sizes), shapes, strict=True)]
-            return self.passes(ir, vis, *parts)
+            yield [part.view(shape).numpy() for part, shape in zip(memory.split(sizes), shapes, strict=True)]
 
-    def passes(self, ir, vis, half, cells, low, x, y) -> np.ndarray:
-        run = partial(over_bands, h=len(cells), threads=torch.get_num_threads(), unit=CELL)
-        run(lambda a, b: loops.begin(a, b, ir, vis, half, cells, *self.embed, x))
+    def passes(self, ir, vis, out, rooms, before: Rows = nothing, after: Rows = nothing) -> None:
+        """ir, vis, out: (h, w). before, after: called for rows [a, b) of the picture, that ir and vis may be made and
+        out be used while they are in the cache."""
+        half, cells, low, x, y, *_ = rooms
+        h = len(ir)
+
+        def begin(a: int, b: int) -> None:
+            before(CELL * a, min(CELL * b, h))
+            loops.begin(a, b, ir, vis, half, cells, *self.embed, x)
+
+        def end(a: int, b: int) -> None:
+            loops.fine(a, b, half, low, shift, self.channels, *self.fine, tone, out)
+            after(CELL * a, min(CELL * b, h))
+
+        def run(loop, *args, reach: int = 1) -> list:
+            return over_bands(loop, len(cells), *args, threads=torch.get_num_threads(), reach=reach, unit=CELL)
+
+        run(begin)
         for dilation, weights in self.around:
-            moments = run(lambda a, b: loops.around(a, b, x, dilation, weights, y))  # noqa: B023
+            moments = run(loops.around, x, dilation, weights, y)
             x, y = y, x
         shift, tone = self.whole(moments)
-        run(lambda a, b: loops.project(a, b, x, self.project, cells, self.channels, low))
-        out = np.empty_like(ir)
-        run(lambda a, b: loops.fine(a, b, half, low, shift, self.channels, *self.fine, tone, out), reach=2)
-        return out
+        run(loops.project, x, self.project, cells, self.channels, low)
+        run(end, reach=2)
 
     def whole(self, moments: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """What the whole picture adds to all features for the fine scale, and its gain and offset."""
@@ -92,6 +152,11 @@ class SwiftInBands:
         shift = coarse.project.weight.flatten(1) @ said + coarse.project.bias
         gain, offset = coarse.tone(said).tolist()
         return filled(shift, self.m), np.array([1 + gain, offset], np.float32)
+
+
+def plain(picture: np.ndarray) -> np.ndarray:
+    """As an array of the one kind that loops are compiled for: in one piece, not read-only."""
+    return np.require(picture, requirements=("C", "W"))
 
 
 def convolution(conv: nn.Conv2d, inputs: int, outputs: int, slope: float) -> tuple:

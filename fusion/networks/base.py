@@ -114,6 +114,10 @@ class Network(nn.Module):
     """How pictures are fused, where nobody says otherwise; `fusion.load` sets both. No memory stated: no bound on a
     CPU, what is `available` on a GPU."""
 
+    picture: Callable | None = None
+    """Of an inference form that has it: 8-bit pictures ir, vis and colours (or None), (H, W) or (H, W, 3) RGB, -> the
+    8-bit picture, all at once; the same as by `infer.input_planes`, `raw` and `infer.finish`. None: not this time."""
+
     has_weights: bool = False
     """Whether a state was loaded, or training begun."""
     _has_said_so = False
@@ -248,6 +252,7 @@ class InferenceForm(Network):
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
+        self.picture = getattr(compute, "picture", None)
         self.place = network.place
 
     def fuse_for_inference(self, **_) -> Network:
