@@ -34,8 +34,30 @@ def ready(kind: Hashable, rehearse: Callable[[], object]) -> bool:
         if kind not in STATES:
             if "coming" in STATES.values():  # to look for kept ones would wait for the compiler
                 return False
-            STATES[kind] = "ready" if kept(rehearse) else begin(kind, rehearse)
+            if kept(rehearse):
+                STATES[kind] = "ready"
+            else:
+                begin(kind, rehearse)
         return STATES[kind] == "ready"
+
+
+class Meanwhile:
+    """`other` computes until the loops of a form are ready.
+
+    loops, other: forms, (ir, vis) -> raw output, with `memory(h, w)`; loops also has `rehearse`.
+    """
+
+    def __init__(self, kind: Hashable, loops, other):
+        self.kind, self.loops, self.other = kind, loops, other
+
+    def __call__(self, ir, vis):
+        return self.form()(ir, vis)
+
+    def memory(self, h: int, w: int) -> int:
+        return self.form().memory(h, w)
+
+    def form(self):
+        return self.loops if ready(self.kind, self.loops.rehearse) else self.other
 
 
 def kept(rehearse: Callable[[], object]) -> bool:
@@ -50,14 +72,14 @@ def kept(rehearse: Callable[[], object]) -> bool:
     return True
 
 
-def begin(kind: Hashable, rehearse: Callable[[], object]) -> str:
+def begin(kind: Hashable, rehearse: Callable[[], object]) -> None:
     from fusion.inference.loops import compiler
 
     compiler.announce("compiling loops for this processor, the first time only; until then PyTorch computes, slower")
+    STATES[kind] = "coming"
     thread = threading.Thread(target=finish, args=(kind, rehearse), daemon=True, name="fusion loops")
     thread.start()
     atexit.register(stop, thread)
-    return "coming"
 
 
 def finish(kind: Hashable, rehearse: Callable[[], object]) -> None:

@@ -30,7 +30,7 @@ class ShipInBands:
         return USABLE and not (channels % LANES or total // 2 % GROUP)
 
     def __init__(self, network: nn.Module, *, bears: Callable[[str], object], bfloat16: bool):
-        self.layers = ShipLayers(network, bears=bears, bfloat16=bfloat16)
+        self.layers, self.bfloat16 = ShipLayers(network, bears=bears, bfloat16=bfloat16), bfloat16
         self.spare = Spare()
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
@@ -40,6 +40,11 @@ class ShipInBands:
         with self.spare.room((numbers,), torch.float32, ir.device) as memory:
             maps = Maps(memory, h, w, *self.layers.widths)
             return torch.stack([self.one(i, v, maps) for i, v in zip(ir[:, 0].float(), vis[:, 0].float(), strict=True)])
+
+    def rehearse(self) -> None:
+        """All loops, on a small picture."""
+        with torch.inference_mode():
+            self(*torch.zeros(2, 1, 1, 16, 16))
 
     def memory(self, h: int, w: int) -> int:
         """Bytes that stand at once."""
