@@ -166,3 +166,18 @@ class CDDFuseStream(nn.Module):
             lo, hi = window.given()
             image[0, lo:hi] = y[..., 0]
         return image
+
+
+class WhatFits(nn.Module):
+    """exact, or what stores features in half of the memory, where only that keeps to `max_memory`."""
+
+    def __init__(self, exact: CDDFuseStream, narrow: CDDFuseStream):
+        super().__init__()
+        self.exact, self.narrow = exact, narrow
+
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
+        try:
+            self.exact.plan(*ir.shape[-2:], ir.device.type)
+        except ValueError:
+            return self.narrow(ir, vis)
+        return self.exact(ir, vis)

@@ -22,6 +22,8 @@ LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
 USABLE = bool(FEATURES.get("fma")) or platform.machine() in ("aarch64", "arm64")
 """Whether this processor multiplies and adds at once; in software that takes a hundred times as long."""
 
+PROCESSOR = llvmlite.binding.get_host_cpu_name()
+
 BFLOAT16 = bool(FEATURES.get("avx512bf16"))
 """Whether this processor multiplies bfloat16."""
 
