@@ -40,6 +40,22 @@ KINDS = ("plain", "exact", "bf16")
 WARM_UP = 3
 """Runs on a GPU that do not count: the first compiles, the second may record a graph, the third replays it."""
 
+ISAS = {
+    "avx2": {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+    },
+    "avx512": {  # without bfloat16
+        "NUMBA_CPU_NAME": "skylake-avx512",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+    },
+}
+"""What makes numba, oneDNN and PyTorch's own loops leave newer instructions alone; all contestants alike."""
+
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -48,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", default=SIZES, help=f"width x height, ... ({SIZES}; also 1280x1024, 4000x3000)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}, compiled ({','.join(KINDS)})")
     parser.add_argument("--peers", default="", help="of onnxruntime, openvino, openvino-bf16 (extra `peers`)")
+    parser.add_argument("--isa", choices=ISAS, help="as on an older processor, whose instructions are all that is used")
     parser.add_argument("--arrays", action="store_true", help="time from 8-bit arrays to the 8-bit picture in colour")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each, of which the median counts (3)")
     parser.add_argument("--repeats", type=int, help="counted runs in a process (cpu: 1; cuda: 50)")
@@ -136,8 +153,8 @@ def processor() -> str:
 def table(rows: list[dict], args: argparse.Namespace, reached: dict[str, float]) -> str:
     speeds = ", ".join(f"{speed:.0f} GFLOP/s in {name}" for name, speed in reached.items())
     lines = [
-        f"{processor()}: {args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} "
-        f"processes; a 3x3 convolution of 64 channels reaches {speeds} here",
+        f"{processor()}{f' as {args.isa}' if args.isa else ''}: {args.device}, {args.threads} threads, "
+        f"torch {torch.__version__}; medians of {args.rounds} processes; a 3x3 convolution of 64 channels reaches {speeds} here",
         "",
         "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB (GPU: tensors) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -154,7 +171,8 @@ def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[st
     job |= {"device": args.device, "max_memory": args.max_memory, "arrays": args.arrays}
     job |= {"file": getattr(args, "file", None)}
     command = [sys.executable, "-m", "benchmarks.infer", json.dumps(job)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    environment = os.environ | ISAS.get(getattr(args, "isa", None), {})
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed (out of memory?)"])[-1]
         raise ValueError(f"{args.model} {w}x{h} {kind}: {last}")

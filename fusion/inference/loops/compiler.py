@@ -12,17 +12,26 @@ from pathlib import Path
 
 import llvmlite.binding
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numba.core.caching import FunctionCache
 
-FEATURES = llvmlite.binding.get_host_cpu_features()
+
+def features() -> dict[str, bool]:
+    """Of the processor that numba compiles for: this one, or an older one that NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
+    (`+avx2,+fma`) name."""
+    if said := config.CPU_FEATURES:
+        return {part[1:]: part[0] == "+" for part in said.split(",")}
+    return dict(llvmlite.binding.get_host_cpu_features())
+
+
+FEATURES = features()
 LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
 """Float32 numbers in a vector register."""
 
 USABLE = bool(FEATURES.get("fma")) or platform.machine() in ("aarch64", "arm64")
 """Whether this processor multiplies and adds at once; in software that takes a hundred times as long."""
 
-PROCESSOR = llvmlite.binding.get_host_cpu_name()
+PROCESSOR = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
 
 BFLOAT16 = bool(FEATURES.get("avx512bf16"))
 """Whether this processor multiplies bfloat16."""
