@@ -135,7 +135,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "(default for videos); compiled: by torch.compile (default: exact)",
     )
     parser.add_argument(
-        "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (cddfuse: exact; ship: tiles)"
+        "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (swift, cddfuse: exact; ship: tiles)"
     )
     parser.add_argument("--rate", type=rate, help="frames per second of pictures as frames (default: the partner's)")
     parser.add_argument("--show", action="store_true", help="show a video's frames in a window as they are fused")

@@ -154,7 +154,8 @@ def table(rows: list[dict], args: argparse.Namespace, reached: dict[str, float])
     speeds = ", ".join(f"{speed:.0f} GFLOP/s in {name}" for name, speed in reached.items())
     lines = [
         f"{processor()}{f' as {args.isa}' if args.isa else ''}: {args.device}, {args.threads} threads, "
-        f"torch {torch.__version__}; medians of {args.rounds} processes; a 3x3 convolution of 64 channels reaches {speeds} here",
+        f"torch {torch.__version__}; medians of {args.rounds} processes; a 3x3 convolution of 64 channels reaches "
+        f"{speeds} here",
         "",
         "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB (GPU: tensors) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
