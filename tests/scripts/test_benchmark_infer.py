@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fusion import build
+from fusion.inference import costs
 from tests.rounding import assert_within
 
 
@@ -86,15 +87,8 @@ def test_peers(scripts, capsys, peer):
     assert benchmark.main([*arguments, "--peers", peer]) == 0
     out = capsys.readouterr().out
     assert f"| swift | 80x64 | {peer} |" in out
-    assert out.startswith(infer_processor())
+    assert out.startswith(costs.processor())
     assert benchmark.main([*arguments, "--peers", "another"]) == 2
-
-
-def infer_processor() -> str:
-    from benchmarks import infer
-
-    assert infer.processor()
-    return infer.processor()
 
 
 def test_a_peer_that_computes_something_else_is_refused(scripts):
