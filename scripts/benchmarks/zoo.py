@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> list[dict]:
 
 def line(row: dict) -> str:
     plain, ours = (row[kind] for kind in KINDS)
-    cells = (f"{plain['cpu']:.3f}", f"{ours['cpu']:.3f}", f"{row['times faster']:.2f}")
+    cells = (f"{plain['cpu']:.3g}", f"{ours['cpu']:.3g}", f"{row['times faster']:.2f}")
     return f"| {row['method']} | {' | '.join(cells)} | {plain['peak']:.0f} | {ours['peak']:.0f} |"
 
 
