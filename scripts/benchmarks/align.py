@@ -106,8 +106,10 @@ def _truths(ir: np.ndarray, vis: np.ndarray, planted: np.ndarray, shape: tuple[i
 
 
 def _own(ir: Picture, vis: Picture, start: np.ndarray) -> np.ndarray:
-    matrix, _ = fit(ir, vis, fit(ir, vis, start, 256, 4.0)[0], 512, 2.0)
-    return matrix if evidence(ir, vis, matrix).chance < SURE else start
+    matrix, _, _ = fit(ir, vis, start, 256, 4.0)
+    matrix, _, _ = fit(ir, vis, matrix, 512, 4.0)
+    matrix, bend, _ = fit(ir, vis, matrix, 512, 2.0, 5)
+    return matrix if evidence(ir, vis, matrix, bend).chance < SURE else start
 
 
 def _summary(rows: np.ndarray, strangers: list[bool]) -> dict[str, float]:
