@@ -18,18 +18,24 @@ from fusion.data.view_search import Picture, grid, laid, radial, scaling
 # --- the fit --------------------------------------------------------------------------------------------------------
 
 
+IN_VIEW = 0.7
+"""Share of the visible picture that the infrared one must show for a bend to be told from a change of size."""
+
+
 def fit(
     ir: Picture, vis: Picture, matrix: np.ndarray, side: int, first: float, free: int = 4, *, rough: bool = False
 ) -> tuple[np.ndarray, float, float]:
     """(matrix, bend, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
 
     side: of the copy of the visible picture on which that is sought, in pixels; first: the first step there, at a
-    corner; free: 4, 2 for a shift alone, or 5, for a bend as well; rough: to half a pixel, enough to compare places.
-    height: standard deviations above what unrelated directions give.
+    corner; free: 4, 2 for a shift alone, or 5, for a bend as well (where enough is in view to tell); rough: to half a
+    pixel, enough to compare places. height: standard deviations above what unrelated directions give.
     """
     from scipy import optimize  # takes longer to import than all else here
 
     ir_field, vis_field, coarse = _fields(ir, vis, matrix, side)
+    if free == 5 and np.count_nonzero(ir_field) < IN_VIEW * ir_field.size:
+        free = 4
     height = _height_of(ir_field, vis_field)
     best, value = np.zeros(5), math.inf
     close = 0.5 if rough else 0.03

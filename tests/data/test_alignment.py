@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from fusion import images
-from fusion.data.alignment import aligned, find_alignment
+from fusion.data.alignment import aligned, find_alignment, overlap
 from fusion.data.folder import find_pairs
 from fusion.data.registration import estimate_shift
-from fusion.data.view_search import corner_error
+from fusion.data.view_search import corner_error, places
 
 H, W = 300, 400
 
@@ -147,7 +147,11 @@ def test_the_difference_of_two_lenses_is_found(bend):
     assert found.sure
     assert found.bend == pytest.approx(bend, abs=0.006)
     assert corner_error(found.matrix, planted, H, W) < 1
-    a, b = aligned(warped(x, planted, cv2.BORDER_CONSTANT) + np.float32(0.001), vis, found.matrix, found.bend)
-    assert a.shape == b.shape
-    assert a.min() > 0  # no pixel comes from outside of the infrared picture
+    a, b = aligned(warped(x, planted), vis, found.matrix, found.bend)
+    top, left, bottom, right = overlap((H, W), (H, W), found.matrix, found.bend)
+    assert a.shape == b.shape == (bottom - top, right - left)
+    assert a.size > 0.9 * H * W
+    for coordinate, side in zip(places(found.matrix, H, W, found.bend), (W, H), strict=True):
+        inside = coordinate[top:bottom, left:right]  # nothing comes from outside of the infrared picture
+        assert -0.01 < inside.min() <= inside.max() < side - 0.99
     assert np.abs(a - b)[20:-20, 20:-20].mean() < 0.03 < np.abs(a - b[::-1])[20:-20, 20:-20].mean()
