@@ -234,9 +234,7 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing:
     """
     if kind == "folder":
         found = pair_folders(args.ir, args.vis, args.match)
-    elif args.ir == args.vis or (
-        isinstance(args.ir, Path) and isinstance(args.vis, Path) and args.ir.samefile(args.vis)
-    ):
+    elif same(args.ir, args.vis):
         raise ValueError(f"{args.ir} is given as infrared and as visible: name the other {kind}")
     else:
         found = Pairing([Pair(args.ir.stem, args.ir, args.vis)] if kind == "picture" else [])
