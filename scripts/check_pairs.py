@@ -182,7 +182,7 @@ def align_one(patient: Patient, out: dict[str, Path], model: alignment.Model) ->
     found = alignment.find_alignment(ir, vis, model)
     if found.sure:
         if found.model != "none" or ir.shape[:2] != vis.shape[:2]:
-            ir, vis = alignment.aligned(ir, vis, found.matrix)
+            ir, vis = alignment.aligned(ir, vis, found.matrix, found.bend)
         for side, picture in (("ir", ir), ("vis", vis)):
             path = patient.files[side]
             # JPEG would lose once more.
@@ -201,6 +201,7 @@ def align_one(patient: Patient, out: dict[str, Path], model: alignment.Model) ->
         "expected_corner_error": f"{found.evidence.error:.2f}",
         "height": vis.shape[0] if found.sure else "",
         "width": vis.shape[1] if found.sure else "",
+        "bend": f"{found.bend:.5f}",
         "matrix_vis_to_ir": " ".join(f"{v:.8g}" for v in found.matrix.ravel()),
     }
 

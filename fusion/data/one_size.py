@@ -71,7 +71,7 @@ class OneSize:
         self.found = found
         if found.model == "none" and ir.shape[:2] == vis.shape[:2]:
             return ir, vis
-        return aligned(ir, vis, found.matrix)
+        return aligned(ir, vis, found.matrix, found.bend)
 
     def prepare(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Of a video's pairs, align the surest once for all. Raises ValueError where none is sure."""

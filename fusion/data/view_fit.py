@@ -9,44 +9,61 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy import fft, optimize, stats
+from scipy import fft, special
 
 from fusion.data.directions import directions
 from fusion.data.registration import peak
-from fusion.data.view_search import Picture, laid, scaling
+from fusion.data.view_search import Picture, grid, laid, radial, scaling
 
 # --- the fit --------------------------------------------------------------------------------------------------------
 
 
+IN_VIEW = 0.7
+"""Share of the visible picture that the infrared one must show for a bend to be told from a change of size."""
+
+
 def fit(
     ir: Picture, vis: Picture, matrix: np.ndarray, side: int, first: float, free: int = 4, *, rough: bool = False
-) -> tuple[np.ndarray, float]:
-    """(matrix, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
+) -> tuple[np.ndarray, float, float]:
+    """(matrix, bend, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
 
     side: of the copy of the visible picture on which that is sought, in pixels; first: the first step there, at a
-    corner; free: 4, or 2 for a shift alone; rough: to half a pixel, enough to compare places. height: standard
-    deviations above what unrelated directions give.
+    corner; free: 4, 2 for a shift alone, or 5, for a bend as well (where enough is in view to tell); rough: to half a
+    pixel, enough to compare places. height: standard deviations above what unrelated directions give.
     """
-    ir_field, vis_field, grid = _fields(ir, vis, matrix, side)
+    from scipy import optimize  # takes longer to import than all else here
+
+    ir_field, vis_field, coarse = _fields(ir, vis, matrix, side)
+    if free == 5 and np.count_nonzero(ir_field) < IN_VIEW * ir_field.size:
+        free = 4
     height = _height_of(ir_field, vis_field)
-    best, value = np.zeros(4), math.inf
+    best, value = np.zeros(5), math.inf
     close = 0.5 if rough else 0.03
     for step in (first,) if rough else (first, -first / 2):  # the second time out of where the first may have stuck
-        simplex = best[:free] + np.vstack([np.zeros(free), step * np.eye(free)])
+        steps = np.diag([step, step, step, step, 3 * step])[:free, :free]
+        simplex = best[:free] + np.vstack([np.zeros(free), steps])
         until = {"initial_simplex": simplex, "xatol": close, "fatol": close**2, "maxiter": 200}
         found = optimize.minimize(lambda p: -height(p), best[:free], method="Nelder-Mead", options=until)
         best[:free], value = found.x, found.fun
     moved = _similarity(best, *vis_field.shape)
-    return matrix @ grid @ moved @ np.linalg.inv(grid), -float(value)
+    bend = float(best[4]) / _radius(*vis_field.shape)
+    return matrix @ coarse @ moved @ np.linalg.inv(coarse), bend, -float(value)
 
 
-def _fields(ir: Picture, vis: Picture, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _radius(h: int, w: int) -> float:
+    return math.hypot(h, w) / 2
+
+
+def _fields(
+    ir: Picture, vis: Picture, matrix: np.ndarray, side: int, bend: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The directions of both on the grid of a copy of the visible picture, and that grid: its pixel -> of `vis`."""
     zoom = min(1.0, side / max(vis.x.shape))
     h, w = (round(zoom * length) for length in vis.x.shape)
-    grid = scaling(vis.x.shape[1] / w, vis.x.shape[0] / h)
-    fields = (directions(x, 1.5, inside) for x, inside in (laid(ir, matrix @ grid, h, w), laid(vis, grid, h, w)))
-    return *fields, grid
+    coarse = scaling(vis.x.shape[1] / w, vis.x.shape[0] / h)
+    both = laid(ir, matrix @ coarse, h, w, bend), laid(vis, coarse, h, w)
+    fields = (directions(x, 1.5, inside) for x, inside in both)
+    return *fields, coarse
 
 
 def _height_of(ir: np.ndarray, vis: np.ndarray) -> Callable[[np.ndarray], float]:
@@ -54,10 +71,17 @@ def _height_of(ir: np.ndarray, vis: np.ndarray) -> Callable[[np.ndarray], float]
     h, w = vis.shape
     planes = cv2.GaussianBlur(np.dstack([ir.real, ir.imag]), (0, 0), 1.0)
     real, imaginary, energy = vis.real.copy(), vis.imag.copy(), np.abs(vis) ** 2
+    at, by = grid(h, w), radial(h, w)
 
     def height(p: np.ndarray) -> float:
         matrix = _similarity(p, h, w)[:2]
-        a, b = cv2.split(cv2.warpAffine(planes, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+        if len(p) == 5:
+            bend = np.float32(p[4] / _radius(h, w))
+            x, y = at[0] + bend * by[0], at[1] + bend * by[1]
+            places = (np.float32(u) * x + np.float32(v) * y + np.float32(shift) for u, v, shift in matrix)
+            a, b = cv2.split(cv2.remap(planes, *places, cv2.INTER_LINEAR))
+        else:
+            a, b = cv2.split(cv2.warpAffine(planes, matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
         agreement = float(np.vdot(a, real)) + float(np.vdot(b, imaginary))
         return agreement / math.sqrt(float(np.vdot(a * a + b * b, energy)) / 2 + 1e-9)
 
@@ -66,7 +90,7 @@ def _height_of(ir: np.ndarray, vis: np.ndarray) -> Callable[[np.ndarray], float]
 
 def _similarity(p: np.ndarray, h: int, w: int) -> np.ndarray:
     """(3, 3): shift in x and y, enlargement and turn about the centre, each by as much as it moves a corner."""
-    radius, (dx, dy, enlarged, turned) = math.hypot(h, w) / 2, (*p, 0, 0)[:4]
+    radius, (dx, dy, enlarged, turned) = _radius(h, w), (*p, 0, 0)[:4]
     c, s = ((1 + enlarged / radius) * f(turned / radius) for f in (math.cos, math.sin))
     x, y = (w - 1) / 2, (h - 1) / 2
     return np.array([[c, -s, x + dx - c * x + s * y], [s, c, y + dy - s * x - c * y], [0, 0, 1]])
@@ -100,16 +124,18 @@ class Evidence(NamedTuple):
     @property
     def chance(self) -> float:
         """The probability of this or more agreement between unrelated pictures, as of independent areas."""
-        return float(stats.binom.sf(self.agreeing - 1, self.areas, BY_CHANCE)) if self.areas else 1.0
+        if not self.agreeing:
+            return 1.0
+        return float(special.bdtrc(self.agreeing - 1, self.areas, BY_CHANCE))  # of the binomial distribution
 
     @property
     def sure(self) -> bool:
         return self.chance < SURE and self.error < EXACT
 
 
-def evidence(ir: Picture, vis: Picture, matrix: np.ndarray) -> Evidence:
-    """Whether parts of the pair, each matched by itself, lie where `matrix` puts them."""
-    ir_field, vis_field, grid = _fields(ir, vis, matrix, SIDE)
+def evidence(ir: Picture, vis: Picture, matrix: np.ndarray, bend: float = 0.0) -> Evidence:
+    """Whether parts of the pair, each matched by itself, lie where `matrix` and `bend` put them."""
+    ir_field, vis_field, coarse = _fields(ir, vis, matrix, SIDE, bend)
     h, w = vis_field.shape
     areas, agreeing = 0, []
     for y, x in itertools.product(*(range(0, side - AREA + 1, AREA) for side in (h, w))):
@@ -119,7 +145,7 @@ def evidence(ir: Picture, vis: Picture, matrix: np.ndarray) -> Evidence:
             shift = _own_shift(a, b)
             if math.hypot(*shift) <= NEAR:
                 agreeing.append((x + AREA / 2, y + AREA / 2, *shift))
-    finer = max(1.0, math.sqrt(abs(np.linalg.det(matrix[:2, :2])))) * float(grid[0, 0])
+    finer = max(1.0, math.sqrt(abs(np.linalg.det(matrix[:2, :2])))) * float(coarse[0, 0])
     return Evidence(len(agreeing), areas, finer * _corner_error(np.array(agreeing), h, w))
 
 

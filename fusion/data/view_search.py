@@ -45,10 +45,45 @@ def scaling(x: float, y: float) -> np.ndarray:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
-def laid(picture: Picture, matrix: np.ndarray, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+def moved(image: np.ndarray, matrix: np.ndarray, h: int, w: int, bend: float, border: int) -> np.ndarray:
+    """The image on another grid of h x w pixels, linearly interpolated; matrix and bend as in `Alignment`."""
+    if not bend:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(image, matrix, (w, h), flags=flags, borderMode=border)
+    x, y = places(matrix, h, w, bend)
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=border)
+
+
+def places(matrix: np.ndarray, h: int, w: int, bend: float) -> tuple[np.ndarray, np.ndarray]:
+    """x and y, (h, w) float32 each: where every pixel of an h x w grid lies in the picture it is taken from."""
+    x, y = grid(h, w)
+    right, down = radial(h, w)
+    x, y = x + bend * right, y + bend * down
+    depth = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
+    return tuple(((a * x + b * y + c) / depth).astype(np.float32) for a, b, c in matrix[:2])
+
+
+def grid(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    return x, y
+
+
+def radial(h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a bend of 1 moves the pixels of an h x w grid by, to the right and down: the first term of a lens's
+    distortion (Brown 1971), r^3 with the corners at 1, times half the diagonal. What of it a change of size would do as
+    well is taken out, so that a matrix is the best one of the whole view, bent or not.
+    """
+    x, y = grid(h, w)
+    x, y = x - (w - 1) / 2, y - (h - 1) / 2
+    squared = (x * x + y * y) / (math.hypot(h, w) / 2) ** 2
+    rest = squared - float((squared**2).sum() / squared.sum())
+    return x * rest, y * rest
+
+
+def laid(picture: Picture, matrix: np.ndarray, h: int, w: int, bend: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """The picture on another grid: (h, w) float32, and (h, w) bool, where that shows its scene.
 
-    matrix: (3, 3), a pixel of the grid -> its place in the picture.
+    matrix: (3, 3), a pixel of the grid -> its place in the picture; bend as in `Alignment`.
     """
     step = max(1, int(math.sqrt(abs(np.linalg.det(matrix[:2, :2])))))
     if step > 1:  # an average first: the warp alone would alias
@@ -56,11 +91,10 @@ def laid(picture: Picture, matrix: np.ndarray, h: int, w: int) -> tuple[np.ndarr
         ratio = [side / small for side, small in zip(picture.x.shape[::-1], size, strict=True)]
         picture = Picture(*(cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in picture))
         matrix = np.linalg.inv(scaling(*ratio)) @ matrix
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    moved = cv2.warpPerspective(picture.x, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    inside = cv2.warpPerspective(picture.mask, matrix, (w, h), flags=flags) == 255
+    x = moved(picture.x, matrix, h, w, bend, cv2.BORDER_REPLICATE)
+    inside = moved(picture.mask, matrix, h, w, bend, cv2.BORDER_CONSTANT) == 255
     inside = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
-    return moved, inside.astype(bool)
+    return x, inside.astype(bool)
 
 
 # --- the search -----------------------------------------------------------------------------------------------------
@@ -106,13 +140,13 @@ def search(
     # The greater one of the two views is reduced, so that no copy exceeds the small one.
     of_ir = functools.cache(lambda size, angle: _plate(ir, size, angle, shape))
     of_vis = functools.cache(lambda size: _plate(vis, size, 0.0, shape))
-    places = []
+    found = []
     for scale, angle in itertools.product(scales, angles):
         a, b = of_ir(fit * min(scale, 1.0), angle), of_vis(zoom / max(scale, 1.0))
         for y, x, height in _peaks(a, b, shape):
             there = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])  # a pixel of b -> of a
-            places.append(Place(a.matrix @ there @ np.linalg.inv(b.matrix), height))
-    return far_apart(places, vis.x.shape, most)
+            found.append(Place(a.matrix @ there @ np.linalg.inv(b.matrix), height))
+    return far_apart(found, vis.x.shape, most)
 
 
 def _plate(picture: Picture, size: float, angle: float, shape: Sequence[int]) -> _Plate:

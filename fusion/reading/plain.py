@@ -17,6 +17,7 @@ from fusion.reading import flir, headers
 from fusion.reading.samples import Samples, of_type, oriented, truncated, without_alpha
 
 OPENCV_LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and 4 keep getLogLevel and setLogLevel
+GRAY_WITH_ALPHA = 4  # PNG's colour type
 END_OF_IMAGE = b"\xff\xd9"
 HARMLESS = ("Unknown Adobe color transform", "JFIF major revision", "not a JFIF")
 """Complaints of libjpeg about a picture that is whole all the same."""
@@ -127,7 +128,10 @@ def png(data: bytes, path: str | Path) -> Samples:
             notes.append(("frames", "is animated: its first frame is read"))
     if kind != b"IEND":
         raise truncated(path, data)
-    return finished(opencv(data, path), orientation, notes)
+    image = opencv(data, path)
+    if data[25] == GRAY_WITH_ALPHA and image.ndim == 3:  # OpenCV makes colours of it
+        image = image[..., [0, 3]]
+    return finished(image, orientation, notes)
 
 
 def bmp(data: bytes, path: str | Path) -> Samples:
@@ -135,6 +139,6 @@ def bmp(data: bytes, path: str | Path) -> Samples:
 
 
 def finished(image: np.ndarray, orientation: int, notes: list) -> Samples:
-    if image.ndim == 3 and image.shape[2] == 4:
+    if image.ndim == 3 and image.shape[2] in (2, 4):
         image = without_alpha(image, notes)
     return of_type(oriented(image, orientation) if orientation != 1 else image, notes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fusion.reading.plain import opencv
 from fusion.reading.samples import Samples, of_bits, of_type, without_alpha
@@ -56,6 +56,8 @@ def by_pillow(data: bytes, path: str | Path) -> Samples:
             if image.format == "AVIF" and _avif_bits(data) > 8:
                 notes.append(("bits", f"holds {_avif_bits(data)} bits, of which 8 are read"))
             values = np.asarray(upright(image))
+    except UnidentifiedImageError:  # whose text names an object in memory
+        raise ValueError(f"{path} cannot be decoded: it is damaged or not whole; fetch it again") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be decoded: {reason}; fetch it again") from None

@@ -6,11 +6,11 @@ The error is the mean distance between where the found and the true map put the 
 pixels of the infrared one.
 
 Real pairs are not exactly registered themselves: those of MSRS differ by about 1 % in scale, 4 to 5 pixels at the
-corners, and since near and far things differ, the best similarity depends on which part of the scene is in view. So
-the truth is the planted warp after the untouched pair's own alignment *over the part that the warped picture shows*,
-found from where the untouched pair lies. The same estimator finds both: a bias that it has in both is not seen.
-Therefore two more errors are printed: against the planted warp after the alignment over the whole pair, and against
-the planted warp alone. Wrong partners are tried as well: none may be sure.
+corners, and by their lenses, and since near and far things differ, the best similarity depends on which part of the
+scene is in view. So the truth is the planted warp after the untouched pair's own alignment *over the part that the
+warped picture shows*, found from where the untouched pair lies. The same estimator finds both: a bias that it has in
+both is not seen. Therefore two more errors are printed: against the planted warp after the alignment over the whole
+pair, and against the planted warp alone. Wrong partners are tried as well: none may be sure.
 """
 
 from __future__ import annotations
@@ -106,8 +106,10 @@ def _truths(ir: np.ndarray, vis: np.ndarray, planted: np.ndarray, shape: tuple[i
 
 
 def _own(ir: Picture, vis: Picture, start: np.ndarray) -> np.ndarray:
-    matrix, _ = fit(ir, vis, fit(ir, vis, start, 256, 4.0)[0], 512, 2.0)
-    return matrix if evidence(ir, vis, matrix).chance < SURE else start
+    matrix, _, _ = fit(ir, vis, start, 256, 4.0)
+    matrix, _, _ = fit(ir, vis, matrix, 512, 4.0)
+    matrix, bend, _ = fit(ir, vis, matrix, 512, 2.0, 5)
+    return matrix if evidence(ir, vis, matrix, bend).chance < SURE else start
 
 
 def _summary(rows: np.ndarray, strangers: list[bool]) -> dict[str, float]:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from fusion import images
-from fusion.data.alignment import aligned, find_alignment
+from fusion.data.alignment import aligned, find_alignment, overlap
 from fusion.data.folder import find_pairs
 from fusion.data.registration import estimate_shift
-from fusion.data.view_search import corner_error
+from fusion.data.view_search import corner_error, places
 
 H, W = 300, 400
 
@@ -131,3 +131,27 @@ def test_real_pairs_are_brought_together(shared, folder, index):
     assert found.sure
     assert own.sure
     assert corner_error(found.matrix, planted @ own.matrix, h, w) < 2
+
+
+@pytest.mark.parametrize("bend", [-0.05, 0.04])
+def test_the_difference_of_two_lenses_is_found(bend):
+    """An infrared lens that shows the corners further in or out than a similarity does (Brown's first term)."""
+    x, planted = scene(), similarity(0.95, 2, 6, -8)
+    there = np.indices((H, W))[::-1].astype(np.float64)  # where the visible pixels are, x and y
+    middle = np.array([(W - 1) / 2, (H - 1) / 2])[:, None, None]
+    squared = ((there - middle) ** 2).sum(0) / (np.hypot(H, W) / 2) ** 2
+    rest = squared - (squared**2).sum() / squared.sum()  # nothing of it is a change of size over the whole view
+    bent = (there + bend * rest * (there - middle)).astype(np.float32)
+    vis = cv2.remap(scene(), *bent, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    found = find_alignment(warped(x, planted), other_sensor(vis))
+    assert found.sure
+    assert found.bend == pytest.approx(bend, abs=0.006)
+    assert corner_error(found.matrix, planted, H, W) < 1
+    a, b = aligned(warped(x, planted), vis, found.matrix, found.bend)
+    top, left, bottom, right = overlap((H, W), (H, W), found.matrix, found.bend)
+    assert a.shape == b.shape == (bottom - top, right - left)
+    assert a.size > 0.9 * H * W
+    for coordinate, side in zip(places(found.matrix, H, W, found.bend), (W, H), strict=True):
+        inside = coordinate[top:bottom, left:right]  # nothing comes from outside of the infrared picture
+        assert -0.01 < inside.min() <= inside.max() < side - 0.99
+    assert np.abs(a - b)[20:-20, 20:-20].mean() < 0.03 < np.abs(a - b[::-1])[20:-20, 20:-20].mean()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.reading.made import by_pillow, heat, png_chunk, read, scene
+from tests.reading.made import by_pillow, exif, heat, png_chunk, read, scene
 
 END = b"\xff\xd9"
 
@@ -191,3 +192,17 @@ def test_an_end_mark_inside_the_pixels_is_not_the_end(tmp_path):
     fake = data[:33] + png_chunk(b"prVt", b"IEND\xae\x42\x60\x82") + data[33:]
     with pytest.raises(ValueError, match="is truncated"):
         read(tmp_path / "x.png", fake[:-500])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_gray_with_transparency_is_gray(tmp_path, kind, orientation):
+    gray = heat().astype(kind) * (1 if kind == np.uint8 else 257)
+    rows = np.dstack([gray, np.full_like(gray, np.iinfo(kind).max)]).astype(np.dtype(kind).newbyteorder(">"))
+    h, w = gray.shape
+    header = struct.pack(">IIBBBBB", w, h, 8 * gray.itemsize, 4, 0, 0, 0)  # colour type 4
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = [(b"IHDR", header), (b"eXIf", exif(orientation)), (b"IDAT", pixels), (b"IEND", b"")]
+    got, notes = read(tmp_path / "x.png", b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
+    np.testing.assert_array_equal(got, gray if orientation == 1 else np.rot90(gray, -1))
+    assert notes == []
