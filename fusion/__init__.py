@@ -21,9 +21,10 @@ def load(name=None, weights=None, *, task="", speed="exact", max_memory=None, de
     weights: a file: ours, the authors' checkpoint, a state dict, a checkpoint of a run; None: the shipped ones;
         `none`: the untrained network, which says so when it first fuses.
     task: `medical` takes weights and options that suit it, where there are such.
-    speed: how pictures are fused: `exact` (float32), `bf16` (faster, under half a gray level away on average),
-        `compiled` (float32 by torch.compile).
-    max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse (the same result) and ship
+    speed: how pictures are fused: `exact` (float32), `bf16` (under half a gray level away on average, where that is
+        faster on the processor; else exact, which is told), `fast` (the same without a word), `compiled` (float32 by
+        torch.compile).
+    max_memory: what the tensors of one pair may take, in bytes or as `3GiB`; cddfuse, swift (the same result) and ship
         (overlapping tiles where the whole picture does not fit, which warns how far they differ). A pair that needs
         more raises ValueError. Not stated: no bound on a CPU, four fifths of what is free on a GPU.
     device: where pictures are fused: `cpu`, `cuda`, `cuda:1`, ..., or `auto`, the GPU where there is one that works.

@@ -34,16 +34,20 @@ class Fuser:
         ir, vis = self.one_size(ir, vis)
         infer.check_pair(self.network, ir, vis)
         try:
-            raw = infer.run(self.network, *infer.input_planes(self.network, ir, vis, self.task))
+            fused = self.fused(ir, vis)
         except (MemoryError, RuntimeError) as error:
             if not is_about_memory(error):
                 raise
             raise ValueError(f"not enough memory for a pair of {ir.shape[0]}x{ir.shape[1]} on this device") from error
-        colours = infer.colour_source(ir, vis, self.task) if self.output == "colour" else None
-        if self.temporal:
-            self._follow(float(raw.min()), float(raw.max()))
-        fused = infer.finish(self.network, raw, colours, self.span)
         return beside(ir, vis, fused) if self.side_by_side else fused
+
+    def fused(self, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
+        if not self.temporal:
+            return infer.picture(self.network, ir, vis, self.output, self.task)
+        raw = infer.run(self.network, *infer.input_planes(self.network, ir, vis, self.task))
+        self._follow(float(raw.min()), float(raw.max()))
+        colours = infer.colour_source(ir, vis, self.task) if self.output == "colour" else None
+        return infer.finish(self.network, raw, colours, self.span)
 
     def _follow(self, low: float, high: float) -> None:
         """Exponential smoothing, each frame with the weight 1/N; the first frame begins where it is."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fusion import images
-from fusion.networks.base import Network
+from fusion.networks.base import Convention, Network
 from fusion.precision import float32_products
 from fusion.reading import How, of_pair, of_type, upright
 from fusion.reading.ranges import applied
@@ -48,9 +48,17 @@ def fuse(
     of_ir, of_vis = of_pair(range)
     ir, vis = as_array(ir, "ir", of_ir), as_array(vis, "vis", of_vis)
     check_pair(network, ir, vis)
-    ir_plane, vis_plane = input_planes(network, ir, vis, task)
-    fused = run(network, ir_plane, vis_plane)
-    return finish(network, fused, colour_source(ir, vis, task) if output == "colour" else None)
+    return picture(network, ir, vis, output, task)
+
+
+def picture(network: Network, ir: np.ndarray, vis: np.ndarray, output: str, task: str) -> np.ndarray:
+    """`fuse` of arrays that are known to fit."""
+    colours = colour_source(ir, vis, task) if output == "colour" else None
+    if network.convention == Convention() and ir.dtype == vis.dtype == np.uint8:
+        form = network.form()
+        if form.picture and (made := form.picture(ir, vis, colours)) is not None:
+            return made
+    return finish(network, run(network, *input_planes(network, ir, vis, task)), colours)
 
 
 def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -64,7 +64,7 @@ class ModelOptions(Options):
     """Row and folder name; default: the network's name."""
     datasets: Annotated[list[str], Field(min_length=1)] | None = None
     """Run on these data sets only; default: on all."""
-    speed: Literal["exact", "bf16", "compiled"] = "exact"
+    speed: Literal["exact", "bf16", "fast", "compiled"] = "exact"
     max_memory: int | str | None = None
     """How pictures are fused, as `fusion.load` takes them."""
     optional: bool = False

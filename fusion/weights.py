@@ -218,8 +218,9 @@ def seems(tensors: dict) -> str:
     for pattern, known in FOREIGN:
         if key := next((key for key in every if re.match(pattern, key)), None):
             return f"{known}, it seems ({key})"
-    named = [key for candidate in candidates(tensors) for key, value in candidate.items() if isinstance(value, Tensor)]
-    found = ", ".join(repr(key)[:60] for key in (named or list(tensors))[:3]) or "nothing"
+    inside = [key for part in candidates(tensors) for key, value in part.items() if isinstance(value, Tensor)]
+    wrapped = any(isinstance(value, dict) for value in tensors.values())
+    found = ", ".join(repr(key)[:60] for key in ((inside if wrapped else []) or list(tensors))[:3]) or "nothing"
     return f"no weights that are known here (found {found})"
 
 

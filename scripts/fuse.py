@@ -53,7 +53,7 @@ from fusion.fuser import Fuser
 from fusion.memory import keep_freed_memory
 from fusion.pairing import Pair, Pairing
 from fusion.reading import of_pair, once, stranger
-from fusion.registry import UnknownName
+from fusion.registry import NETWORKS, UnknownName
 from fusion.terminal import forgive_encodings
 
 
@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         if share.world > 1 and (kind != "folder" or args.temporal):
             raise ValueError("several processes share the pairs of folders, not frames that follow each other: use one")
         args.device = share.device(args.device)
+        args.speed = args.speed or speed_for(kind, args.model)
         network = load(args)
     except (ValueError, UnknownName, OSError, ImportError) as error:
         return stop(2, f"error: {in_one_line(error)}")
@@ -139,12 +140,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
     parser.add_argument(
         "--speed",
-        choices=("exact", "bf16", "compiled"),
-        default="exact",
-        help="bf16: faster, under half a gray level away on average; compiled: by torch.compile (default: %(default)s)",
+        choices=("exact", "bf16", "fast", "compiled"),
+        help="bf16: under half a gray level away on average, where that is faster here; fast: the fastest of these two "
+        "(default for videos); compiled: by torch.compile (default: exact)",
     )
     parser.add_argument(
-        "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (cddfuse: exact; ship: tiles)"
+        "--max-memory", metavar="SIZE", help="of one pair's tensors, as 3GiB (swift, cddfuse: exact; ship: tiles)"
     )
     parser.add_argument("--rate", type=rate, help="frames per second of pictures as frames (default: the partner's)")
     parser.add_argument("--show", action="store_true", help="show a video's frames in a window as they are fused")
@@ -268,6 +269,11 @@ def found_pairs(args: argparse.Namespace, kind: str) -> Pairing | Stream:
 def known(pairing: Pairing | Stream) -> list[Pair]:
     """The pairs that are known before the run begins: all, or the first ones of a large folder."""
     return pairing.first if isinstance(pairing, Stream) else pairing.pairs
+
+
+def speed_for(kind: str, model: str | None) -> str:
+    """Where nobody says otherwise: every picture of a video counts for a moment only. An ONNX file has one speed."""
+    return "fast" if kind == "video" and (model is None or model in NETWORKS) else "exact"
 
 
 def load(args: argparse.Namespace):

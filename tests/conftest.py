@@ -10,6 +10,8 @@ import torch
 from chromium import browser, one_browser  # noqa: F401 -- fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
+# Else the first pictures of a process would be PyTorch's and the others not, with other rounding.
+os.environ.setdefault("FUSION_LOOPS", "wait")
 
 
 @pytest.fixture(scope="session")

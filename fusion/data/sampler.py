@@ -149,18 +149,18 @@ class Tone(NamedTuple):
 
 
 def tone(key: Key | int, source: int, strength: float) -> Tone:
-    """The tone of a picture's source 0 (ir) or 1 (vis) that `key` stands for, drawn for each by itself.
+    """The tone of a picture's source 0 (ir) or 1 (vis) that `key` stands for.
 
-    Half of the pictures stay as they are. strength: gamma and gain lie in 2^-strength to 2^strength, the offset within
-    strength / 8. An infrared picture of ten is inverted, as a camera that shows heat in black does.
+    Half of the pairs stay as they are; of the others each source's tone is drawn by itself. strength: gamma lies in
+    2^-1.5 strength to 2^0.5 strength (the pairs there are to train on are dark ones), the gain in 2^-strength to
+    2^strength, the offset within strength / 8. An infrared picture of ten is inverted, as a camera that shows heat in
+    black does.
     """
-    if not isinstance(key, Key) or strength == 0:
+    if not isinstance(key, Key) or strength == 0 or _generator(_TONE, *key).random() < 0.5:
         return Tone()
-    changed, inverted, *draws = _generator((*_TONE, source), *key).random(5).tolist()
-    if changed < 0.5:
-        return Tone()
+    inverted, *draws = _generator((*_TONE, source), *key).random(4).tolist()
     gamma, gain, offset = (strength * (2 * x - 1) for x in draws)
-    return Tone(source == 0 and inverted < 0.2, 2**gamma, 2**gain, offset / 8)
+    return Tone(source == 0 and inverted < 0.2, 2 ** (gamma - strength / 2), 2**gain, offset / 8)
 
 
 def _generator(stream: tuple[int, ...], *numbers: int) -> np.random.Generator:

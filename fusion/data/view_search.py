@@ -97,12 +97,12 @@ def search(
     scales: sizes of the infrared view in the visible picture, 1 for the largest that fits into it whole; angles in
     degrees; side: of the small copies. None where one of the pictures shows nothing.
     """
-    if not (np.ptp(ir.x) and np.ptp(vis.x)):
-        return []
     zoom = min(1.0, side / max(vis.x.shape))
     small = [math.ceil(zoom * side) for side in vis.x.shape]
     fit = min(a / b for a, b in zip(small, ir.x.shape, strict=True))
     shape = [fft.next_fast_len(int(2.15 * side) + 16, real=True) for side in small]
+    if not (np.ptp(ir.x) and np.ptp(vis.x)):
+        return []  # one of them shows nothing
     # The greater one of the two views is reduced, so that no copy exceeds the small one.
     of_ir = functools.cache(lambda size, angle: _plate(ir, size, angle, shape))
     of_vis = functools.cache(lambda size: _plate(vis, size, 0.0, shape))

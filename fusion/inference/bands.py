@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusion.inference.readiness import mode
+
 BANDS = 2
 """Per thread, where they share few rows: whichever finishes early takes another one."""
 
@@ -26,7 +28,9 @@ LEAST_ROWS = 32
 
 
 def available() -> bool:
-    """Whether loops can be compiled."""
+    """Whether loops can be compiled, and shall be."""
+    if mode() == "off":
+        return False
     try:
         import numba  # noqa: F401
     except ImportError:
@@ -34,9 +38,9 @@ def available() -> bool:
     return True
 
 
-def bands_of(h: int, threads: int, reach: int) -> list[tuple[int, int]]:
-    """The rows [a, b) of each band."""
-    n = max(1, min(threads if reach > 1 else BANDS * threads, h // LEAST_ROWS))
+def bands_of(h: int, threads: int, reach: int, unit: int = 1) -> list[tuple[int, int]]:
+    """The rows [a, b) of each band, of h that are `unit` rows of the picture each."""
+    n = max(1, min(threads if reach > 1 else BANDS * threads, h * unit // LEAST_ROWS))
     return list(itertools.pairwise(h * i // n for i in range(n + 1)))
 
 
@@ -46,11 +50,14 @@ def pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def over_bands(loop: Callable, h: int, *args, threads: int, reach: int = 1) -> list:
+def over_bands(loop: Callable, h: int, *args, threads: int, reach: int = 1, unit: int = 1) -> list:
     """loop(a, b, *args) for the rows [a, b) of every band of h rows; reach: rows above and below that a band passes
-    through, too."""
+    through, too; unit: rows of the picture that are one of h."""
+    spans = bands_of(h, threads, reach, unit)
+    if len(spans) == 1:
+        return [loop(*spans[0], *args)]
     workers = pool(threads, os.getpid())
-    bands = [workers.submit(loop, a, b, *args) for a, b in bands_of(h, threads, reach)]
+    bands = [workers.submit(loop, a, b, *args) for a, b in spans]
     try:
         return [band.result() for band in bands]
     finally:

@@ -6,6 +6,7 @@ The same function as `fusion/networks/learned/cddfuse.py`; what is arranged diff
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from fusion.inference import bands
 from fusion.inference.bands import Spare
 from fusion.inference.cddfuse_blocks import Block, InStrips, Node, Nodes
+from fusion.inference.readiness import ready
 from fusion.inference.strips import LEAST_ROWS, Window, convolve_whole, kernel, matrix, rows_of, strips
 
 if TYPE_CHECKING:
@@ -94,9 +96,21 @@ class CDDFuseStream(nn.Module):
             storages = [torch.float32, self.dtype] if device == "cpu" else [self.dtype]
         in_bands = self.in_bands(device)
         for storage in storages:
-            yield from ((way, storage) for way in in_bands if storage == torch.float32 or way.bfloat16)
+            fit = [way for way in in_bands if storage == torch.float32 or way.bfloat16]
+            if fit and ready(self.kind(fit[0], storage), partial(self.rehearse, fit[0], storage)):
+                yield from ((way, storage) for way in fit)
             size = max(self.dtype.itemsize, storage.itemsize)
             yield from ((InStrips(rows, size), storage) for rows in fewer(rows_of(w, device), LEAST_ROWS))
+
+    def kind(self, way: InBands, storage: torch.dtype) -> tuple:
+        """Of loops, by the types of their arguments."""
+        return "cddfuse", way.bfloat16, storage, self.base.attention.full
+
+    def rehearse(self, way: InBands, storage: torch.dtype) -> None:
+        """All loops, on a small picture."""
+        with torch.inference_mode():
+            maps = torch.zeros(2, 16, 16, self.embed.shape[0], dtype=storage)
+            self.one(*torch.zeros(2, 1, 16, 16), way, maps)
 
     def in_bands(self, device: str) -> list[InBands]:
         """Where there are compiled loops for this network."""
@@ -152,3 +166,18 @@ class CDDFuseStream(nn.Module):
             lo, hi = window.given()
             image[0, lo:hi] = y[..., 0]
         return image
+
+
+class WhatFits(nn.Module):
+    """exact, or what stores features in half of the memory, where only that keeps to `max_memory`."""
+
+    def __init__(self, exact: CDDFuseStream, narrow: CDDFuseStream):
+        super().__init__()
+        self.exact, self.narrow = exact, narrow
+
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
+        try:
+            self.exact.plan(*ir.shape[-2:], ir.device.type)
+        except ValueError:
+            return self.narrow(ir, vis)
+        return self.exact(ir, vis)

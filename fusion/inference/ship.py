@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion.inference import bands
+from fusion.inference.readiness import Meanwhile, ready
 
 if TYPE_CHECKING:
     from fusion.inference.ship_bands import ShipInBands
@@ -191,12 +192,16 @@ def half_norm_(x: Tensor, norm: nn.InstanceNorm2d) -> None:
         chunk.copy_(torch.addcmul(shift, chunk.float(), scale))
 
 
-def ship_form(network: nn.Module, dtype: torch.dtype) -> ShipInBands | ShipForm:
-    """By compiled loops, where there are such for this network on this device."""
+def ship_form(network: nn.Module, dtype: torch.dtype) -> ShipInBands | ShipForm | Meanwhile:
+    """By compiled loops, where there are such for this network on this device; by PyTorch until they are ready."""
     if network.project.weight.device.type == "cpu" and bands.available():
         from fusion.inference.loops.compiler import BFLOAT16
         from fusion.inference.ship_bands import ShipInBands
 
         if ShipInBands.can(network):
-            return ShipInBands(network, bears=BEARS.fullmatch, bfloat16=dtype == torch.bfloat16 and BFLOAT16)
+            loops = ShipInBands(network, bears=BEARS.fullmatch, bfloat16=dtype == torch.bfloat16 and BFLOAT16)
+            kind = "ship", loops.bfloat16, len(network.spatial)
+            if ready(kind, loops.rehearse):
+                return loops
+            return Meanwhile(kind, loops, ShipForm(network, dtype=dtype))
     return ShipForm(network, dtype=dtype)

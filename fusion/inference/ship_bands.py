@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fusion.inference.bands import Spare, array, over_bands
 from fusion.inference.loops import ship as loops
 from fusion.inference.loops.compiler import LANES, USABLE
-from fusion.inference.loops.sums import merge
+from fusion.inference.loops.sums import merged
 from fusion.inference.loops.winograd import GROUP, whole
 from fusion.inference.ship_layers import Dense, ShipLayers, padded, wide
 
@@ -30,7 +30,7 @@ class ShipInBands:
         return USABLE and not (channels % LANES or total // 2 % GROUP)
 
     def __init__(self, network: nn.Module, *, bears: Callable[[str], object], bfloat16: bool):
-        self.layers = ShipLayers(network, bears=bears, bfloat16=bfloat16)
+        self.layers, self.bfloat16 = ShipLayers(network, bears=bears, bfloat16=bfloat16), bfloat16
         self.spare = Spare()
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
@@ -40,6 +40,11 @@ class ShipInBands:
         with self.spare.room((numbers,), torch.float32, ir.device) as memory:
             maps = Maps(memory, h, w, *self.layers.widths)
             return torch.stack([self.one(i, v, maps) for i, v in zip(ir[:, 0].float(), vis[:, 0].float(), strict=True)])
+
+    def rehearse(self) -> None:
+        """All loops, on a small picture."""
+        with torch.inference_mode():
+            self(*torch.zeros(2, 1, 1, 16, 16))
 
     def memory(self, h: int, w: int) -> int:
         """Bytes that stand at once."""
@@ -159,11 +164,3 @@ def combine(maps: Sequence[Tensor], matrices: Sequence[np.ndarray], bias: Tensor
     """out = the sum of maps times matrices, (channels of the map, of the result) each, and bias."""
     bias = np.zeros(out.shape[2], np.float32) if bias is None else array(bias)
     run(loops.combine, tuple(maps), tuple(padded(matrix) for matrix in matrices), bias, out)
-
-
-def merged(parts: list[np.ndarray]) -> np.ndarray:
-    """Moments of the whole picture from those of its bands."""
-    total = np.zeros_like(parts[0])
-    for n, mean, squares in parts:
-        merge(total, n[0], mean, squares)
-    return total

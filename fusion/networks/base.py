@@ -7,6 +7,7 @@ input, stretching its output, the colour space, rounding or truncating to 8 bits
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,14 +15,14 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-Speed = Literal["exact", "bf16", "compiled"]
+Speed = Literal["exact", "bf16", "fast", "compiled"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ class Network(nn.Module):
     """How pictures are fused, where nobody says otherwise; `fusion.load` sets both. No memory stated: no bound on a
     CPU, what is `available` on a GPU."""
 
+    picture: Callable | None = None
+    """Of an inference form that has it: 8-bit pictures ir, vis and colours (or None), (H, W) or (H, W, 3) RGB, -> the
+    8-bit picture, all at once; the same as by `infer.input_planes`, `raw` and `infer.finish`. None: not this time."""
+
     has_weights: bool = False
     """Whether a state was loaded, or training begun."""
     _has_said_so = False
@@ -149,8 +154,10 @@ class Network(nn.Module):
     def fuse_for_inference(self, *, speed: Speed = "exact", max_memory: int | None = None) -> Network:
         """The same function of the weights as they are now, without gradients, made for pictures.
 
-        speed: `exact`, float32; `bf16`, bfloat16 where the method has such a form, else exact; `compiled`, float32
-            by `torch.compile`, which takes minutes at the first picture of a size.
+        speed: `exact`, float32; `bf16`, bfloat16 where the method has such a form and it is faster on this device, else
+            exact, of which a processor with no use for it is told once; `fast`, the same without a word: the fastest
+            within half a gray level on average; `compiled`, float32 by `torch.compile`, which takes minutes at the
+            first picture of a size.
         max_memory: bytes that the tensors of one pair may take. ValueError where the method cannot keep to a bound;
             a pair that needs more raises ValueError when it is fused.
         """
@@ -160,16 +167,20 @@ class Network(nn.Module):
                 # Not "reduce-overhead": it would record, and keep the memory of, a graph of every size of pictures.
                 self.__dict__["_compiled"] = torch.compile(self.raw)
             return InferenceForm(self, self.__dict__["_compiled"])
-        if speed == "bf16" and self.place.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
-            warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
-            speed = "exact"
-        dtype = torch.bfloat16 if speed == "bf16" else torch.float32
+        dtype = torch.float32 if speed == "exact" else torch.bfloat16
+        if dtype == torch.bfloat16 and self.place.is_cuda:
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                dtype = torch.float32
+                if speed == "bf16":
+                    warnings.warn("this GPU does not compute in bfloat16: speed='exact' is taken", stacklevel=2)
+        elif speed == "bf16" and not self.bf16_pays():
+            say_once(f"{type(self).__name__}: bf16 would be slower than exact on this processor, which is taken")
         return InferenceForm(self, self.inference_form(dtype, max_memory))
 
     def check_inference(self, speed: str, max_memory: int | None) -> None:
         """Raise ValueError where `fuse_for_inference` cannot do so."""
-        if speed not in ("exact", "bf16", "compiled"):
-            raise ValueError(f"speed must be one of exact, bf16, compiled; got {speed!r}")
+        if speed not in get_args(Speed):
+            raise ValueError(f"speed must be one of {', '.join(get_args(Speed))}; got {speed!r}")
         if max_memory is not None and (speed == "compiled" or not self.bounded):
             what = "speed 'compiled'" if speed == "compiled" else type(self).__name__
             raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
@@ -180,9 +191,14 @@ class Network(nn.Module):
     bounded: ClassVar[bool] = False
     """Whether the method's inference form keeps to `max_memory`."""
 
+    def bf16_pays(self) -> bool:
+        """Whether a CPU is faster by the method's form in bfloat16, or there is no such form to be slow."""
+        return True
+
     def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
         """What computes `raw` faster, from (ir, vis): by default `raw` with the batch norms inside the convolutions,
-        whose weights stand, on a CPU, in the order in which they need not reorder every map (channels last)."""
+        whose weights stand, on a CPU, in the order in which they need not reorder every map (channels last).
+        dtype: bfloat16 where that is allowed; whether it pays is for the method to say."""
         if not self.learned:
             return self.raw
         copy = folded(self)
@@ -224,6 +240,11 @@ class Network(nn.Module):
         return None
 
 
+@functools.cache
+def say_once(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
 def available(device: torch.device) -> int:
     """Bytes of a GPU that a picture's tensors may take, where nobody says: 0.8 of what is free, as cuDNN needs room of
     its own, which nobody can foresee."""
@@ -261,6 +282,7 @@ class InferenceForm(Network):
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute
+        self.picture = getattr(compute, "picture", None)
         self.place = network.place
         self.plain = isinstance(getattr(compute, "__self__", None), Network)
 

@@ -4,6 +4,8 @@ Same weights, same pair, same threads. Every run is a process of its own, becaus
 process-wide: the plain module runs with the default one, ours as the command-line programs do. Contestants take turns;
 the table has medians and the peak of the process's resident memory. First run of a process does not count.
 
+`--peers onnxruntime,openvino` adds what a user might take instead, with the same weights (peers.py).
+
 swift is ours alone: its plain module is itself, under the default allocator. `--arrays` times what a video needs: two
 8-bit arrays in, infrared and colour, the fused 8-bit picture in colour out.
 """
@@ -12,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from benchmarks.peers import PEERS, checked, engine, exported
 
 if TYPE_CHECKING:
     from fusion.networks.base import Network
@@ -31,6 +36,22 @@ from fusion.precision import float32_products
 
 SIZES = "256x256,640x480,768x576"
 KINDS = ("plain", "exact", "bf16")
+ISAS = {
+    "avx2": {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+    },
+    "avx512": {  # without bfloat16
+        "NUMBA_CPU_NAME": "skylake-avx512",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl",
+        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        "ATEN_CPU_CAPABILITY": "avx512",
+    },
+}
+"""What makes numba, oneDNN and PyTorch's own loops leave newer instructions alone; all contestants alike."""
+
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -38,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship", "cpfusion", "swift"))
     parser.add_argument("--sizes", default=SIZES, help=f"width x height, ... ({SIZES}; also 1280x1024, 4000x3000)")
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of {', '.join(KINDS)}, compiled ({','.join(KINDS)})")
+    parser.add_argument("--peers", default="", help="of onnxruntime, openvino, openvino-bf16 (extra `peers`)")
+    parser.add_argument("--isa", choices=ISAS, help="as on an older processor, whose instructions are all that is used")
     parser.add_argument("--arrays", action="store_true", help="time from 8-bit arrays to the 8-bit picture in colour")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each, of which the median counts (3)")
     parser.add_argument("--repeats", type=int, help="counted runs in a process (cpu: 1; cuda: 50)")
@@ -49,9 +72,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[dict]:
     """Measure, print the table, and return its rows."""
-    kinds = args.kinds.split(",")
+    kinds, peers = args.kinds.split(","), args.peers.split(",") if args.peers else []
     if unknown := set(kinds) - {*KINDS, "compiled"}:
         raise ValueError(f"unknown kind {', '.join(sorted(unknown))}: expected {', '.join(KINDS)} or compiled")
+    if unknown := set(peers) - set(PEERS):
+        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}: expected {', '.join(PEERS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        return compared(args, [*kinds, *peers], str(onnx_file(args, Path(folder))) if peers else None)
+
+
+def onnx_file(args: argparse.Namespace, folder: Path) -> Path:
+    """For the peers, of the same weights as in `contestant`."""
+    return exported(args.model, untrained(args.model), folder)
+
+
+def compared(args: argparse.Namespace, kinds: list[str], file: str | None) -> list[dict]:
+    args.file = file
     args.repeats = args.repeats or (50 if args.device.startswith("cuda") else 1)
     rows = []
     for size in args.sizes.split(","):
@@ -103,8 +139,9 @@ def arithmetic(args: argparse.Namespace, dtype: torch.dtype) -> float:
 def table(rows: list[dict], args: argparse.Namespace, reached: dict[str, float]) -> str:
     speeds = ", ".join(f"{speed:.0f} GFLOP/s in {name}" for name, speed in reached.items())
     lines = [
-        f"{args.device}, {args.threads} threads, torch {torch.__version__}; medians of {args.rounds} processes; "
-        f"a 3x3 convolution of 64 channels reaches {speeds} here",
+        f"{costs.processor()}{f' as {args.isa}' if args.isa else ''}: {args.device}, {args.threads} threads, "
+        f"torch {torch.__version__}; medians of {args.rounds} processes; a 3x3 convolution of 64 channels reaches "
+        f"{speeds} here",
         "",
         "| method | size | how | seconds | pictures/s | times faster | CPU seconds | peak MiB (GPU: tensors) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -119,8 +156,10 @@ def table(rows: list[dict], args: argparse.Namespace, reached: dict[str, float])
 def in_a_process(args: argparse.Namespace, kind: str, h: int, w: int) -> dict[str, float]:
     job = {"model": args.model, "kind": kind, "h": h, "w": w, "threads": args.threads, "repeats": args.repeats}
     job |= {"device": args.device, "max_memory": args.max_memory, "arrays": args.arrays}
+    job |= {"file": getattr(args, "file", None)}
     command = [sys.executable, "-m", "benchmarks.infer", json.dumps(job)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    environment = os.environ | ISAS.get(getattr(args, "isa", None), {})
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed (out of memory?)"])[-1]
         raise ValueError(f"{args.model} {w}x{h} {kind}: {last}")
@@ -160,13 +199,25 @@ def contestant(job: dict) -> Network:
     from fusion.memory import keep_freed_memory
     from fusion.networks.base import InferenceForm
 
-    torch.manual_seed(0)
-    options = {} if job["kind"] == "plain" else {"speed": job["kind"], "max_memory": job["max_memory"]}
-    network = build.network(job["model"], **options).to(job["device"])
-    if job["kind"] == "plain":
+    kind = job["kind"]
+    if kind == "plain":
+        network = untrained(job["model"]).to(job["device"])
         return InferenceForm(network, plain(job["model"], network).to(job["device"]))
+    if kind in PEERS:
+        network = untrained(job["model"])
+        return InferenceForm(network, checked(kind, engine(kind, job["file"], job["threads"]), network))
     keep_freed_memory()
-    return network.form()
+    os.environ.setdefault("FUSION_LOOPS", "wait")  # not PyTorch's time for the first pictures
+    torch.manual_seed(0)
+    return build.network(job["model"], speed=kind, max_memory=job["max_memory"]).to(job["device"]).form()
+
+
+def untrained(name: str) -> Network:
+    """The same weights in every process."""
+    from fusion import build
+
+    torch.manual_seed(0)
+    return build.network(name)
 
 
 def plain(name: str, network: torch.nn.Module) -> torch.nn.Module:

@@ -18,7 +18,7 @@ COLOURS = {"plain": "#888888", "exact": "#1f6fb4", "bf16": "#c8501e"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship"))
+    parser.add_argument("--model", default="cddfuse", choices=("cddfuse", "ship", "swift"))
     parser.add_argument("--sizes", default=SIZES, help=f"width x height, ... ({SIZES})")
     parser.add_argument("--kinds", default="plain,exact,bf16", help="of plain, exact, bf16 (%(default)s)")
     parser.add_argument("--plain-up-to", type=float, default=1.5e6, metavar="PIXELS", help="(%(default)g)")

@@ -120,14 +120,14 @@ def test_aligned_cuts_to_what_both_show_and_keeps_depth_and_channels():
 
 
 @pytest.mark.shared
-def test_real_pairs_are_brought_together(shared):
+@pytest.mark.parametrize(("folder", "index"), [("RoadScene", 20), ("MSRS/test", 60)])
+def test_real_pairs_are_brought_together(shared, folder, index):
     """Against the pair's own alignment: MSRS's pairs differ by 1 % in scale (scripts/benchmarks/align.py)."""
-    for folder, index in (("RoadScene", 20), ("MSRS/test", 60)):
-        pair = find_pairs(shared / "data" / folder).pairs[index]
-        ir, vis = images.read(pair.ir), images.read(pair.vis)
-        h, w = ir.shape[:2]
-        planted = similarity(0.85, 3, 25, -20, h, w)
-        found, own = find_alignment(warped(ir, planted), vis), find_alignment(ir, vis)
-        assert found.sure, folder
-        assert own.sure, folder
-        assert corner_error(found.matrix, planted @ own.matrix, h, w) < 2, folder
+    pair = find_pairs(shared / "data" / folder).pairs[index]
+    ir, vis = images.read(pair.ir), images.read(pair.vis)
+    h, w = ir.shape[:2]
+    planted = similarity(0.85, 3, 25, -20, h, w)
+    found, own = find_alignment(warped(ir, planted), vis), find_alignment(ir, vis)
+    assert found.sure
+    assert own.sure
+    assert corner_error(found.matrix, planted @ own.matrix, h, w) < 2

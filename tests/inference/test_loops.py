@@ -62,6 +62,17 @@ def kind(request):
         yield made
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("+avx2,+fma", {"avx2": True, "fma": True}), ("+avx512f,-avx512bf16", {"avx512f": True, "avx512bf16": False})],
+)
+def test_numba_is_told_of_another_processor(monkeypatch, said, expected):
+    monkeypatch.setattr(compiler.config, "CPU_FEATURES", said)
+    assert compiler.features() == expected
+    monkeypatch.setattr(compiler.config, "CPU_FEATURES", None)
+    assert compiler.features()["fma"]
+
+
 @pytest.mark.parametrize("w", [1, 2, 8, 9, 31])
 @pytest.mark.parametrize(("k", "n"), [(32, 64), (64, 32)])
 def test_product(kind, w, k, n):

@@ -10,6 +10,7 @@ import fusion
 from fusion import infer
 from fusion.memory import keep_freed_memory
 from fusion.networks import Swift
+from tests.rounding import assert_within
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_form_for_video_gives_what_forward_gives(network):
     ir, vis = torch.rand(2, 1, 1, 121, 203)
     form = network.fuse_for_inference()
     with torch.no_grad():
-        assert torch.equal(form(ir, vis), network(ir, vis))
+        assert_within(form.raw(ir, vis), network, ir, vis)  # sums in another order
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted on Linux")

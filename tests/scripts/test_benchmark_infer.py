@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fusion import build
+from fusion.inference import costs
 from tests.rounding import assert_within
 
 
@@ -74,3 +75,27 @@ def test_from_arrays_to_the_picture(scripts, capsys, monkeypatch):
     arguments = ["infer", "--model", "swift", "--sizes", "80x64", "--kinds", "plain,exact", "--rounds", "1", "--arrays"]
     assert benchmark.main([*arguments, "--threads", "1"]) == 0
     assert "| swift | 80x64 | exact |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("peer", ["onnxruntime", "openvino"])
+def test_peers(scripts, capsys, peer):
+    for package in ("onnx", "onnxscript", peer):
+        pytest.importorskip(package, reason="the extra `peers` is not installed")
+    import benchmark
+
+    arguments = ["infer", "--model", "swift", "--sizes", "80x64", "--kinds", "exact", "--rounds", "1", "--threads", "1"]
+    assert benchmark.main([*arguments, "--peers", peer]) == 0
+    out = capsys.readouterr().out
+    assert f"| swift | 80x64 | {peer} |" in out
+    assert out.startswith(costs.processor())
+    assert benchmark.main([*arguments, "--peers", "another"]) == 2
+
+
+def test_a_peer_that_computes_something_else_is_refused(scripts):
+    from benchmarks import peers
+
+    network = build.network("swift")
+    assert peers.checked("onnxruntime", network.raw, network) == network.raw
+    for off in (1.01, float("nan")):
+        with pytest.raises(ValueError, match=r"openvino is .* from PyTorch, expected 1e-03 at most"):
+            peers.checked("openvino", lambda ir, vis, off=off: off * network.raw(ir, vis), network)

@@ -449,6 +449,23 @@ def read_all(path: Path) -> list[np.ndarray]:
     return frames
 
 
+def test_videos_take_the_fastest_form_unless_told_otherwise(run, folders, monkeypatch):
+    asked = []
+
+    def network(*args, speed, **how):
+        asked.append(speed)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(program.build, "network", network)
+    for name in ("ir.mkv", "vis.mkv"):
+        film(folders / name, sample_frames("ir", frames=2))
+    run("ir.mkv", "vis.mkv", "-o", "x.mkv", status=2)
+    run("ir.mkv", "vis.mkv", "-o", "x.mkv", "--speed", "exact", status=2)
+    run("ir/a.png", "vi/a.png", "-o", "x.png", status=2)
+    assert asked == ["fast", "exact", "exact"]
+    assert program.speed_for("video", "mine.onnx") == "exact"  # it has one speed
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_hundred_frames_in_are_a_hundred_frames_out(run, tmp_path, suffix):
     film(tmp_path / "ir.mkv", sample_frames("ir"))

@@ -23,6 +23,16 @@ def bfloat16(typing, value):
     return types.uint16(types.float32), generate
 
 
+@intrinsic
+def fma(typing, a, b, c):
+    """a b + c, rounded once."""
+
+    def generate(context, builder, signature, args):
+        return builder.fma(*args)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
 def get(x, i, k):
     """x[i, k] as float32."""
 

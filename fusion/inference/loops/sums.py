@@ -41,6 +41,14 @@ def merge(moments, n, mean, squares):
         moments[2, k] += squares[k] + away * away * before * n / total
 
 
+def merged(parts: list[np.ndarray]) -> np.ndarray:
+    """Moments of the whole picture from those of its bands."""
+    total = np.zeros_like(parts[0])
+    for n, mean, squares in parts:
+        merge(total, n[0], mean, squares)
+    return total
+
+
 @loop
 def moments_for(c):
     return np.zeros((3, c), np.float64), (np.empty(c, f32), np.empty(c, f32), np.empty(c, f32))

@@ -12,13 +12,15 @@ CVPR 2023. Same function as the authors' released program, to float32 rounding. 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.inference.cddfuse import CDDFuseStream
+from fusion.inference import choice
+from fusion.inference.cddfuse import CDDFuseStream, WhatFits
 from fusion.layers import by_hand, gated_gelu, reflected
 from fusion.networks.base import About, Convention, Network, count
 from fusion.networks.learned.blocks import Block, ChannelAttention, GatedFeedForward, on_pixels, restormer_block
@@ -180,8 +182,15 @@ class CDDFuse(Network):
         skip = {"vis": vis, "sum": vis + ir, "none": None}[self.skip]
         return self.decoder(skip, self.base_fusion(base_vis + base_ir), self.detail_fusion(detail_vis + detail_ir))
 
-    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> CDDFuseStream:
-        return CDDFuseStream(self, dtype=dtype, max_memory=max_memory)
+    def bf16_pays(self) -> bool:
+        return choice.bf16_pays("cddfuse")
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> CDDFuseStream | WhatFits:
+        form = partial(CDDFuseStream, self, max_memory=max_memory)
+        if dtype == torch.float32 or self.place.is_cuda or self.bf16_pays():
+            return form(dtype=dtype)
+        exact = form(dtype=torch.float32)
+        return WhatFits(exact, form(dtype=dtype)) if max_memory else exact
 
     @classmethod
     def from_authors(cls, checkpoint: dict) -> dict[str, Tensor]:

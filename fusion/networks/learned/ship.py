@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusion.inference import choice
 from fusion.inference.ship import ship_form
 from fusion.inference.tiles import Tiled
 from fusion.layers import half_instance_norm
@@ -293,10 +294,13 @@ class SHIP(Network):
 
     bounded = True
 
+    def bf16_pays(self) -> bool:
+        return choice.bf16_pays("ship")
+
     def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
         """Exact where the whole picture fits into `max_memory`, else in overlapping tiles, which warns of its error:
         the product of whole spectra and all pooled statistics become the tile's."""
-        form = ship_form(self, dtype)
+        form = ship_form(self, dtype if self.place.is_cuda or self.bf16_pays() else torch.float32)
         if max_memory is None:
             return form
         return Tiled(form, memory=form.memory, max_memory=max_memory)

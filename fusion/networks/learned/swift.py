@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fusion.inference.swift import SwiftForm
 from fusion.networks.base import Network, count
 from fusion.registry import NETWORKS
 
@@ -27,6 +28,8 @@ class Coarse(nn.Module):
     """Features of 8x8 cells in view of their surroundings and of the whole picture."""
 
     DILATIONS = (1, 2, 4)
+    EPSILON = 1e-4
+    """Added to variances, whose root has no slope at 0."""
 
     def __init__(self, *, width: int, outputs: int, spread: bool):
         super().__init__()
@@ -39,9 +42,12 @@ class Coarse(nn.Module):
         nn.init.zeros_(self.tone.weight)
         nn.init.zeros_(self.tone.bias)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, 8, h/2, w/2) -> (b, outputs, h/8, w/8), and gain - 1 and offset (b, 2, 1, 1)."""
-        x = self.embed(pixels).relu_()
+    def embedded(self, pixels: Tensor) -> Tensor:
+        """(b, 8, h/2, w/2) -> (b, width, h/8, w/8), each cell by itself."""
+        return self.embed(pixels).relu_()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `embedded` gives -> (b, outputs, h/8, w/8), and gain - 1 and offset (b, 2, 1, 1)."""
         for convolution in self.around:
             x = x + convolution(x).relu_()
         whole = self.whole(self.statistics(x)).relu_()
@@ -53,7 +59,7 @@ class Coarse(nn.Module):
         if not self.spread:
             return mean
         variance = (x * x).mean((2, 3)) - mean * mean
-        return torch.cat((mean, (variance.relu() + 1e-4).sqrt()), dim=1)
+        return torch.cat((mean, (variance.relu() + self.EPSILON).sqrt()), dim=1)
 
 
 class Fine(nn.Module):
@@ -101,11 +107,29 @@ class Swift(Network):
             "spread": state["coarse.whole.weight"].shape[1] > coarse_width,
         }
 
+    CELL = CELL
+
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         h, w = ir.shape[-2:]
+        pictures, pixels = self.arranged(ir, vis)
+        around, tone = self.coarse(self.coarse.embedded(pixels))
+        return self.decide(pictures, pixels, around, tone)[..., :h, :w]
+
+    bounded = True
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """Float32 in every form."""
+        return SwiftForm(self, max_memory)
+
+    def arranged(self, ir: Tensor, vis: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 1, h, w) each -> (b, 2, h, w), filled up to whole cells by the last row and column, and its pixels four
+        by four, (b, 8, h/2, w/2)."""
+        h, w = ir.shape[-2:]
         pictures = F.pad(torch.cat((ir, vis), dim=1), (0, -w % CELL, 0, -h % CELL), mode="replicate")
-        pixels = F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last)
-        around, tone = self.coarse(pixels)
+        return pictures, F.pixel_unshuffle(pictures, 2).contiguous(memory_format=torch.channels_last)
+
+    def decide(self, pictures: Tensor, pixels: Tensor, around: Tensor, tone: Tensor) -> Tensor:
+        """What `arranged` gives and the coarse scale's results -> (b, 1, h, w)."""
         half, full = self.fine(pixels, around)
 
         halved = F.avg_pool2d(pictures, 2)
@@ -116,11 +140,7 @@ class Swift(Network):
         detail = pictures - F.interpolate(halved, scale_factor=2, mode="bilinear")
         fused = F.interpolate(fused, scale_factor=2, mode="bilinear") + mixed(detail, full[:, :2]) + full[:, 2:]
         gain, offset = tone.split(1, dim=1)
-        return (fused * (1 + gain) + offset)[..., :h, :w]
-
-    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
-        """`raw` itself: it has no norms, its weights stand in the right order, and a copy of them takes a while."""
-        return self.raw
+        return fused * (1 + gain) + offset
 
 
 def mixed(details: Tensor, gains: Tensor) -> Tensor:
