@@ -130,7 +130,7 @@ def test_two_pairs_are_fused_at_the_same_time(pairs, tmp_path):
     assert pictures(out).keys() == {f"{i}.png" for i in range(N)}
 
 
-@pytest.mark.parametrize(("name", "plain"), [("swift", True), ("lp", True), ("ship", False)])
+@pytest.mark.parametrize(("name", "plain"), [("average", True), ("lp", True), ("ship", False)])
 def test_networks_with_a_form_of_their_own_use_all_cores_themselves(name, plain):
     assert fusion.load(name).form().plain == plain
 
