@@ -36,10 +36,11 @@ class SwiftInStrips:
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w)."""
-        rows = self.rows(*ir.shape[-2:])
-        if rows is None:
+        if self.max_memory is None and len(ir) > 1:
             return self.network.raw(ir, vis)
-        return torch.cat([self.one(i[None], v[None], rows) for i, v in zip(ir, vis, strict=True)])
+        rows = self.rows(*ir.shape[-2:])
+        pairs = zip(ir.split(1), vis.split(1), strict=True)
+        return torch.cat([self.network.raw(i, v) if rows is None else self.one(i, v, rows) for i, v in pairs])
 
     def rows(self, h: int, w: int) -> int | None:
         """Cells of a strip's height; None for the whole picture at once. ValueError where not even one keeps to
