@@ -7,7 +7,6 @@ puts the colour of the source back.
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Literal
 
@@ -141,7 +140,6 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
 
 def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
     """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
-    tensors = list(itertools.chain(network.parameters(), network.buffers()))
     device = network.place.device
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -152,12 +150,6 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
             # pictures may pass the form itself.
             form = network.form()
             return form.raw(ir, vis)[0, 0].float().cpu().numpy()
-    except RuntimeError as error:
-        other = next((t.dtype for t in tensors if t.dtype in (torch.float16, torch.bfloat16)), None)
-        if other and "type" in str(error):  # and not memory
-            remedy = "network.float(), or load it with speed='bf16'"
-            raise ValueError(f"the network is in {other}, expected float32: {remedy}") from error
-        raise
     finally:
         for module, training in modes:
             module.training = training

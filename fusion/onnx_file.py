@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -49,6 +50,10 @@ class OnnxNetwork(Network):
         about = json.loads(metadata[KEY])
         self.method, self.min_size = about["network"], about["min_size"]
         self.convention = Convention(**about["convention"])
+
+    def inference_form(self, dtype: torch.dtype, max_memory: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """`raw`: onnxruntime has its own."""
+        return self.raw
 
     def raw(self, ir: Tensor, vis: Tensor) -> Tensor:
         planes = {"ir": ir.float().cpu().numpy(), "vis": vis.float().cpu().numpy()}

@@ -204,25 +204,25 @@ def test_costs_stand_beside_the_scores(work, monkeypatch):
     rows = [row["costs"] for dataset in summary["datasets"] for row in dataset["rows"]]
     assert rows[:2] == rows[2:]
     rule, learned = rows[:2]
-    assert (rule["parameters"], rule["flops"], learned["parameters"]) == (None, None, 51_481)
+    assert (rule["parameters"], rule["flops"], learned["parameters"]) == (None, None, 91_913)
     assert all(each["seconds"] > 0 and each["mebibytes"] > 0 for each in rows)
 
     head, *body = [line.split() for line in printed.splitlines() if line.startswith(("model", "average", "swift"))]
     assert head[-4:] == ["params", "GFLOPs", "s", "MiB"]
     assert body[0][-4:] == ["-", "-", f"{rule['seconds']:.3g}", f"{rule['mebibytes']:.0f}"]
-    assert body[1][-4:-2] == ["51,481", f"{learned['flops'] / 1e9:.4g}"]
+    assert body[1][-4:-2] == ["91,913", f"{learned['flops'] / 1e9:.4g}"]
     where = f"params, GFLOPs, s and MiB: of a pair of 64x48 on {summary['costs']['machine']}."
     texts = [(work.folder / "out" / name).read_text(encoding="utf-8") for name in ("summary.md", "index.html")]
     assert all(where in text for text in (printed, *texts))
-    assert "| 51,481 |" in texts[0]
-    assert ">51,481</td>" in texts[1]
+    assert "| 91,913 |" in texts[0]
+    assert ">91,913</td>" in texts[1]
     latex = (work.folder / "out/summary.tex").read_text(encoding="utf-8")
     assert "& params & GFLOPs & s & MiB" in latex
     assert " & -- & -- & " in latex
     with (work.folder / "out/costs.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [(row["dataset"], row["model"]) for row in table] == [(d, m) for d in "AB" for m in ("average", "swift")]
-    assert table[1]["parameters"] == "51481"
+    assert table[1]["parameters"] == "91913"
 
     monkeypatch.setattr(program.costs, "of", lambda *_, **__: pytest.fail("measured again"))
     work.run()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +38,6 @@ class Record:
             if fresh:
                 path.unlink(missing_ok=True)
         self._append("")
-        self._lock = threading.Lock()
-        self._file = path.open("rb")
         self._names, self._places = self._places_of_lines()
 
     def find(self, picture: Path, key: str) -> dict | None:
@@ -68,11 +65,12 @@ class Record:
     def _places_of_lines(self) -> tuple[np.ndarray, np.ndarray]:
         """Hashed names, in order, and where the line of each begins."""
         names, places, place, text = array("Q"), array("q"), 0, b"\n"
-        for text in self._file:
-            if (line := parsed(text)) is not None:
-                names.append(_hashed(line["picture"]))
-                places.append(place)
-            place += len(text)
+        with self.path.open("rb") as file:
+            for text in file:
+                if (line := parsed(text)) is not None:
+                    names.append(_hashed(line["picture"]))
+                    places.append(place)
+                place += len(text)
         if not text.endswith(b"\n"):
             self._append("\n")  # after a cut line
         found = np.array(names)
@@ -87,9 +85,9 @@ class Record:
     def _line(self, name: str) -> dict | None:
         if (place := self._place(name)) is None:
             return None
-        with self._lock:
-            self._file.seek(place)
-            line = parsed(self._file.readline())
+        with self.path.open("rb") as file:
+            file.seek(place)
+            line = parsed(file.readline())
         return line if line and line["picture"] == name else None
 
     def _append(self, text: str) -> None:

@@ -138,7 +138,13 @@ class Network(nn.Module):
         return super().train(mode)
 
     def form(self) -> Network:
-        """`fuse_for_inference` with the speed and memory set on this network; says once where it has no weights."""
+        """`fuse_for_inference` with the speed and memory set on this network; says once where it has no weights.
+
+        Raises ValueError for a network whose weights were turned to another type than float32.
+        """
+        if self.place.dtype in (torch.float16, torch.bfloat16):
+            remedy = "network.float(), or load it with speed='bf16'"
+            raise ValueError(f"the network is in {self.place.dtype}, expected float32: {remedy}")
         if self.learned and not self.has_weights and not self._has_said_so:
             self._has_said_so = True
             warnings.warn(
