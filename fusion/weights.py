@@ -218,7 +218,8 @@ def seems(tensors: dict) -> str:
     for pattern, known in FOREIGN:
         if key := next((key for key in every if re.match(pattern, key)), None):
             return f"{known}, it seems ({key})"
-    inside = [key for part in candidates(tensors) for key, value in part.items() if isinstance(value, Tensor)]
+    parts = ([key for key, value in part.items() if isinstance(value, Tensor)] for part in candidates(tensors))
+    inside = next(filter(None, parts), [])  # as they are called in the file
     wrapped = any(isinstance(value, dict) for value in tensors.values())
     found = ", ".join(repr(key)[:60] for key in ((inside if wrapped else []) or list(tensors))[:3]) or "nothing"
     return f"no weights that are known here (found {found})"

@@ -17,6 +17,7 @@ def authors_state(path):
     return CDDFuse.from_authors(torch.load(path, weights_only=True))
 
 
+@pytest.mark.slow  # minutes and 10 GB; tests/objectives/test_cddfuse_steps_golden.py holds a smaller step to theirs
 @pytest.mark.shared
 def test_weights_after_the_authors_step(shared):
     """Element by element: losses, gradients, clip each part to 0.01, Adam at 1e-4. Losses and norms are compared in

@@ -155,7 +155,7 @@ def test_a_file_of_no_known_network(run, folders):
     run("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "theirs.pth", model=None, status=2)
     known = ", ".join(sorted(name for name, cls in NETWORKS.items() if cls.learned))
     assert run.errors == [
-        f"error: theirs.pth holds no weights that are known here (found 'params'): expected weights of {known}"
+        f"error: theirs.pth holds no weights that are known here (found 'x'): expected weights of {known}"
     ]
 
 

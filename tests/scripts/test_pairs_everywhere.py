@@ -184,7 +184,9 @@ def test_a_fault_is_said_and_is_an_error_when_strict(pairs, capsys, main, argume
     assert f"--strict: {kind}: " in line
     assert not Path("fused").exists()
     assert main(arguments) == 0
-    assert f"problem: {kind}: " in "".join(capsys.readouterr())
+    # Of raw counts the reader says what it makes of them, and the doctor is silent.
+    said = " of its 16 bits: " if kind == "range" else f"problem: {kind}: "
+    assert "".join(capsys.readouterr()).count(said) == 1
 
 
 def test_results_that_no_method_made(pairs, capsys):
