@@ -3,12 +3,10 @@
 import collections
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from fusion.bulk.folder_run import RECORD, TOGETHER, FolderRun, Turns
 from fusion.bulk.record import Record, WriteError
 from fusion.bulk.share import Share
 from fusion.pairing import pair_folders
+from tests.processes import kill_one
 
 N = 24
 
@@ -225,15 +224,7 @@ def test_a_killed_run_is_finished_by_the_next(pairs, tmp_path, root, moment):
     record = tmp_path / "out" / RECORD
     while launched.poll() is None and (not record.exists() or len(lines(tmp_path / "out")) < moment):
         time.sleep(0.005)
-    for child in (p for p in os.listdir("/proc") if p.isdigit()):
-        try:
-            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            mine = os.readlink(f"/proc/{child}/cwd") == str(tmp_path)
-        except OSError:
-            continue
-        if mine and "torch.distributed.run" not in words and any(w.endswith("fuse.py") for w in words):
-            os.kill(int(child), signal.SIGKILL)
-            break
+    kill_one(tmp_path, "fuse.py")
     launched.wait(timeout=120)
     before = collections.Counter(lines(tmp_path / "out"))
     finished = start(root, "out", 1, tmp_path)

@@ -3,7 +3,6 @@
 import collections
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from chromium import load_script
 from fusion import images
 from fusion.metrics import scoring
 from fusion.metrics.rows import merged
+from tests.processes import kill_one
 
 N = 9
 
@@ -180,15 +180,7 @@ def test_a_killed_run_is_finished_by_the_next(folder, root, moment):
     path = folder / "killed.jsonl"
     while launched.poll() is None and (not path.exists() or len(path.read_bytes().splitlines()) < moment):
         time.sleep(0.002)
-    for child in (p for p in os.listdir("/proc") if p.isdigit()):
-        try:
-            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            mine = os.readlink(f"/proc/{child}/cwd") == str(folder)
-        except OSError:
-            continue
-        if mine and "torch.distributed.run" not in words and any(w.endswith("score.py") for w in words):
-            os.kill(int(child), signal.SIGKILL)
-            break
+    kill_one(folder, "score.py")
     launched.wait(timeout=120)
     before = collections.Counter(row.get("image") for row in rows(path)) if path.exists() else {}
     assert set(before.values()) <= {1}
