@@ -52,12 +52,12 @@ def fuse(
 
 def picture(network: Network, ir: np.ndarray, vis: np.ndarray, output: str, task: str) -> np.ndarray:
     """`fuse` of arrays that are known to fit."""
-    colours = colour_source(ir, vis, task) if output == "colour" else None
+    colours, form = colour_source(ir, vis, task) if output == "colour" else None, None
     if network.convention == Convention() and ir.dtype == vis.dtype == np.uint8:
         form = network.form()
         if form.picture and (made := form.picture(ir, vis, colours)) is not None:
             return made
-    return finish(network, run(network, *input_planes(network, ir, vis, task)), colours)
+    return finish(network, run(network, *input_planes(network, ir, vis, task), form), colours)
 
 
 def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -138,8 +138,11 @@ def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
     return images.luminance(image)
 
 
-def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
-    """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients."""
+def run(network: Network, ir: np.ndarray, vis: np.ndarray, form: Network | None = None) -> np.ndarray:
+    """(H, W) float32 planes in [0, 1] -> the network's raw output, (H, W) float32; evaluation mode, no gradients.
+
+    form: the network's, where the caller has just made it.
+    """
     device = network.place.device
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -148,7 +151,7 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray) -> np.ndarray:
             ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
             # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
             # pictures may pass the form itself.
-            form = network.form()
+            form = form or network.form()
             return form.raw(ir, vis)[0, 0].float().cpu().numpy()
     finally:
         for module, training in modes:
