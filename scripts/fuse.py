@@ -351,7 +351,7 @@ def at_once(fuser: Fuser) -> int:
 
     One where frames follow each other, on a GPU, and where a network's own form for a CPU uses all cores by itself.
     """
-    alone = fuser.temporal or not fuser.network.plain or fuser.network.place.device.type != "cpu"
+    alone = fuser.temporal or not fuser.network.beside or fuser.network.place.device.type != "cpu"
     return 1 if alone else torch.get_num_threads()
 
 

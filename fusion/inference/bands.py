@@ -85,8 +85,8 @@ KEPT = 2**30
 
 
 class Spare:
-    """The memory of the last picture, for the next one of the same size, unless another thread is using it: new pages
-    cost some percent of a picture's time."""
+    """The memory of the last pictures, one for each thread, for the next ones of the same size: new pages cost some
+    percent of a picture's time."""
 
     def __init__(self):
         self.kept: list[Tensor] = []
@@ -103,8 +103,8 @@ class Spare:
         try:
             yield memory
         finally:
-            if memory.nbytes <= KEPT and device.type == "cpu":
-                self.kept[:] = [memory]
+            if device.type == "cpu" and memory.nbytes + sum(kept.nbytes for kept in self.kept) <= KEPT:
+                self.kept.append(memory)
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

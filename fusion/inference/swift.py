@@ -91,6 +91,7 @@ class SwiftForm:
     def __init__(self, network: nn.Module, max_memory: int | None = None):
         self.strips, self.max_memory = SwiftInStrips(network, max_memory), max_memory
         self.loops = loops_of(network)
+        self.beside = max_memory is None  # so small that threads wait for each other within one picture
 
     def __call__(self, ir: Tensor, vis: Tensor) -> Tensor:
         """ir, vis: (b, 1, h, w) in [0, 1]; returns the network's raw output, (b, 1, h, w)."""

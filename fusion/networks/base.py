@@ -191,8 +191,9 @@ class Network(nn.Module):
             what = "speed 'compiled'" if speed == "compiled" else type(self).__name__
             raise ValueError(f"{what} cannot bound its memory: leave max_memory out")
 
-    plain: bool = False
-    """Of an inference form: whether it is some network's `raw`, which threads may run at once, a core each."""
+    beside: bool = False
+    """Of an inference form: whether several pictures are done sooner by a thread each, on a core each, than one after
+    the other by all cores."""
 
     bounded: ClassVar[bool] = False
     """Whether the method's inference form keeps to `max_memory`."""
@@ -290,7 +291,7 @@ class InferenceForm(Network):
         self.compute = compute
         self.picture = getattr(compute, "picture", None)
         self.place = network.place
-        self.plain = isinstance(getattr(compute, "__self__", None), Network)
+        self.beside = isinstance(getattr(compute, "__self__", None), Network) or getattr(compute, "beside", False)
 
     def fuse_for_inference(self, **_) -> Network:
         return self

@@ -129,9 +129,13 @@ def test_two_pairs_are_fused_at_the_same_time(pairs, tmp_path):
     assert pictures(out).keys() == {f"{i}.png" for i in range(N)}
 
 
-@pytest.mark.parametrize(("name", "plain"), [("average", True), ("lp", True), ("ship", False)])
-def test_networks_with_a_form_of_their_own_use_all_cores_themselves(name, plain):
-    assert fusion.load(name).form().plain == plain
+@pytest.mark.parametrize(("name", "beside"), [("average", True), ("lp", True), ("swift", True), ("ship", False)])
+def test_large_networks_with_a_form_of_their_own_use_all_cores_themselves(name, beside):
+    assert fusion.load(name).form().beside == beside
+
+
+def test_a_bound_on_the_memory_of_a_pair_is_one_on_the_memory_of_a_run():
+    assert not fusion.load("swift", max_memory="1GiB").form().beside
 
 
 def test_turns_are_by_number_and_pixels():
