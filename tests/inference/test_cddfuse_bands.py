@@ -108,18 +108,13 @@ def test_fewer_threads_where_memory_is_short(network, threads):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_is_what_it_says(network):
-    """The process's own peak over a wide picture, whose rows take more than its maps; two runs, that nothing piles
-    up."""
-    h, w = 70, 6000
-    said = CDDFuseStream(network).memory(h, w, InBands(2)) / 2**20
-    setup = """
-from fusion.inference.cddfuse import CDDFuseStream
-from fusion.networks import CDDFuse
-torch.set_num_threads(2)
-form = CDDFuseStream(CDDFuse(blocks=1))
-"""
-    assert 0.5 * said < growth(setup, h, w) < 1.1 * said
+def test_memory_is_what_it_says(network, threads):
+    """The process's own peak over a wide picture, whose rows take more than its maps."""
+    h, w = 70, 3000
+    threads(2)
+    form = CDDFuseStream(network)
+    said = form.memory(h, w, InBands(2)) / 2**20
+    assert 0.5 * said < growth(form, h, w) < 1.1 * said
 
 
 def test_other_widths_are_left_to_the_strips():

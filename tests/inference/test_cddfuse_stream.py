@@ -13,6 +13,7 @@ from fusion import build, infer, weights
 from fusion.inference import bands, cddfuse, strips
 from fusion.inference.cddfuse_blocks import InStrips
 from fusion.networks import CDDFuse
+from tests.inference.peak import Meter
 from tests.rounding import assert_within, exact, tolerance
 
 SMALL = {"dim": 16, "heads": 4, "blocks": 2}
@@ -116,32 +117,6 @@ def test_bf16_stays_within_half_a_gray_level(checkpoint, shared, monkeypatch):
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
-
-
-class Meter(torch.utils._python_dispatch.TorchDispatchMode):
-    """The most bytes of tensors made inside it that stood at once."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.most = 0
-        self.seen = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in (result,) if isinstance(result, torch.Tensor) else result if isinstance(result, tuple) else ():
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key not in self.seen:
-                import weakref
-
-                self.seen[key] = storage.nbytes()
-                self.now += storage.nbytes()
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self.gone, key)
-        return result
-
-    def gone(self, key):
-        self.now -= self.seen.pop(key, 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -107,17 +107,10 @@ def test_much_memory_is_not_kept(network, monkeypatch):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_is_what_it_says():
-    """The process's own peak; two runs, that nothing piles up."""
-    h, w = 400, 1500
-    said = ship_form(SHIP(), torch.float32).memory(h, w) / 2**20
-    setup = f"""
-from fusion.inference.ship import ship_form
-from fusion.networks import SHIP
-torch.set_num_threads({torch.get_num_threads()})
-form = ship_form(SHIP(), torch.float32)
-"""
-    assert 0.7 * said < growth(setup, h, w) < 1.1 * said
+def test_memory_is_what_it_says(network):
+    h, w = 300, 600
+    form = form_of(network)
+    assert 0.7 * form.memory(h, w) < growth(form, h, w) * 2**20 < 1.1 * form.memory(h, w)
 
 
 @pytest.mark.skipif(not BFLOAT16, reason="this processor does not multiply bfloat16")

@@ -12,7 +12,7 @@ from fusion import images, infer
 from fusion.inference import bands
 from fusion.inference.swift import SwiftInStrips
 from fusion.networks import Swift
-from tests.inference.peak import growth
+from tests.inference.peak import Meter, growth
 from tests.rounding import assert_within, exact, tolerance
 
 
@@ -127,26 +127,24 @@ def test_loops_keep_to_a_budget(network):
         network.fuse_for_inference(max_memory=least - 1).raw(ir, vis)
 
 
+@pytest.mark.parametrize("rows", [None, 4])
+def test_strips_need_what_they_say(network, rows):
+    """Tensors that stand at once, besides the two planes."""
+    h, w = 320, 400
+    said = SwiftInStrips(network).memory(h, w, rows or -(-h // 8))
+    form = SwiftInStrips(network, rows and said)
+    assert form.rows(h, w) == rows
+    with Meter() as meter:
+        fused(form, *torch.rand(2, 1, 1, h, w))
+    assert 0.6 * said < meter.most <= said
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("how", ["SwiftInStrips(network)", "SwiftInStrips(network, 100 * 2**20)", "loops(network)"])
-def test_memory_is_what_it_says(how):
-    """The process's own peak, besides the two input planes."""
-    h, w = 1600, 2000
-    setup = f"""
-from fusion.inference.swift import SwiftForm as loops
-from fusion.inference.swift import SwiftInStrips
-from fusion.networks import Swift
-torch.set_num_threads({torch.get_num_threads()})
-network = Swift(coarse_width=48)
-form = {how}
-"""
-    network = Swift(coarse_width=48)
-    if how.startswith("loops"):
-        said = loops_of(network).memory(h, w)
-    else:
-        form = SwiftInStrips(network, None if "2**20" not in how else 100 * 2**20)
-        said = form.memory(h, w, form.rows(h, w) or -(-h // 8))
-    assert 0.6 * said < growth(setup, h, w) * 2**20 < 1.1 * said
+def test_loops_need_what_they_say(network):
+    """The process's own peak, besides the two planes."""
+    h, w = 800, 1000
+    form = loops_of(network)
+    assert 0.6 * form.memory(h, w) < growth(form, h, w) * 2**20 < 1.1 * form.memory(h, w)
 
 
 # --- From 8-bit pictures ---
