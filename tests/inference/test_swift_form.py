@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from chromium import load_script
 
+import fusion
 from fusion import images, infer
 from fusion.inference import bands
 from fusion.inference.swift import SwiftInStrips
@@ -188,13 +190,23 @@ def test_luminance_is_that_of_images():
 
 def test_arrays_that_are_no_plain_uint8(network):
     """Turned, cut and read-only arrays are pictures, too; 16 bits and floats go the other way."""
-    from fusion import fuse
-
     form = network.form()
     numbers = np.random.default_rng(0)
     ir, vis = numbers.integers(0, 256, (40, 48), np.uint8), numbers.integers(0, 256, (40, 48, 3), np.uint8)
     turned = [np.ascontiguousarray(x[::-1, ::2]) for x in (ir, vis)]
     for picture in turned:
         picture.flags.writeable = False
-    np.testing.assert_array_equal(fuse(form, ir[::-1, ::2], vis[::-1, ::2]), fuse(form, *turned))
-    assert np.abs(fuse(form, ir, vis).astype(int) - fuse(form, ir.astype(np.float32) / 255, vis)).max() <= 1
+    np.testing.assert_array_equal(fusion.fuse(form, ir[::-1, ::2], vis[::-1, ::2]), fusion.fuse(form, *turned))
+    assert (
+        np.abs(fusion.fuse(form, ir, vis).astype(int) - fusion.fuse(form, ir.astype(np.float32) / 255, vis)).max() <= 1
+    )
+
+
+def test_the_program_takes_them(root, tmp_path):
+    """Equal to the loops' picture in every bit, which PyTorch's need not be."""
+    network = fusion.load("swift")
+    ir, vis = (root / "test_img/sample" / kind / "01_street_day.png" for kind in ("ir", "vi"))
+    assert load_script("fuse").main([str(ir), str(vis), "-o", str(tmp_path / "fused.png")]) == 0
+    form, pair = loops_of(network), [images.read(path) for path in (ir, vis)]
+    expected = form.picture(*pair, colours=pair[1])
+    np.testing.assert_array_equal(images.read(tmp_path / "fused.png"), expected)
