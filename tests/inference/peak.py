@@ -14,11 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def growth(form, h: int, w: int) -> float:
-    """MiB that two pictures of h x w add to what is in memory; two, that nothing piles up.
+    """MiB that two runs with a picture of h x w add to what is in memory, the picture with it; two, that nothing piles
+    up.
 
-    form: of (ir, vis). A small picture goes before them, and what was freed goes back to the system.
+    form: of (ir, vis). A small picture goes before, and what was freed goes back to the system.
     """
-    fuse = torch.inference_mode()(form)
+    fuse, pair = torch.inference_mode()(form), torch.rand(2, 1, 1, h, w)
     fuse(*torch.rand(2, 1, 1, 40, 40))
     gc.collect()
     try:
@@ -28,7 +29,7 @@ def growth(form, h: int, w: int) -> float:
         pytest.skip(f"the peak of a process that goes on cannot be told here: {error}")
     before = mebibytes("VmHWM")
     for _ in range(2):
-        fuse(*torch.rand(2, 1, 1, h, w))
+        fuse(*pair)
     return mebibytes("VmHWM") - before
 
 
