@@ -10,8 +10,8 @@ import torch
 from chromium import browser, one_browser  # noqa: F401 -- fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
-# Else the first pictures of a process would be PyTorch's and the others not, with other rounding.
-os.environ.setdefault("FUSION_LOOPS", "wait")
+# To compile loops takes a minute: that is done where they are tested (`compiled_loops`), elsewhere PyTorch computes.
+os.environ.setdefault("FUSION_LOOPS", "off")
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +35,21 @@ def same_numbers():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="module")
+def compiled_loops():
+    """Compiled before the first picture, so that all are rounded alike. Files that use this belong into TOGETHER."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FUSION_LOOPS", "wait")
+        yield
+
+
 # --- who runs what ---------------------------------------------------------------------------------------------------
 
 TOGETHER = {  # the first tests of a process pay for what the others use
-    "tests/inference/": "compiled loops: two processes would compile the same ones",
-    "tests/scripts/test_benchmark_infer.py": "compiled loops: two processes would compile the same ones",
+    **dict.fromkeys(
+        ("tests/inference/", "tests/networks/test_cddfuse_golden.py", "tests/networks/test_ship_golden.py"),
+        "compiled loops: two processes would compile the same ones",
+    ),
     "tests/training/": "training: long ones in files of few tests, which would come last",
 }
 

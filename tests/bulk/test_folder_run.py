@@ -2,9 +2,6 @@
 
 import collections
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,7 +14,8 @@ from fusion.bulk.folder_run import RECORD, TOGETHER, FolderRun, Turns
 from fusion.bulk.record import Record, WriteError
 from fusion.bulk.share import Share
 from fusion.pairing import pair_folders
-from tests.processes import kill_one
+from tests.processes import kill_one_of, several
+from tests.processes import run as start
 
 N = 24
 
@@ -187,23 +185,9 @@ def test_shares_are_disjoint_and_complete():
 # --- as a program ---------------------------------------------------------------------------------------------------
 
 
-def command(root, out, processes=1):
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    program = [str(root / "scripts/fuse.py"), "ir", "vi", "-o", str(out), "--model", "lp"]
-    return [sys.executable, *(launcher if processes > 1 else []), *program]
-
-
-def environment(root):
-    return {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(root),
-    }
-
-
-def start(root, out, processes, cwd):
-    arguments = {"cwd": cwd, "env": environment(root), "capture_output": True, "text": True}
-    return subprocess.run(command(root, out, processes), **arguments)
+def fuse(root, folder, out):
+    """What to start."""
+    return folder, root / "scripts/fuse.py", "ir", "vi", "-o", out, "--model", "lp"
 
 
 def pictures(folder):
@@ -212,9 +196,10 @@ def pictures(folder):
 
 @pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_make_what_one_makes(pairs, tmp_path, root, processes):
-    assert start(root, "one", 1, tmp_path).stdout == f"{N} fused, 0 were there, 0 failed: one\n"
-    shared = start(root, "several", processes, tmp_path)
-    assert shared.stdout == f"{N} fused, 0 were there, 0 failed: several\n"
+    assert start(*fuse(root, tmp_path, "one")).out == f"{N} fused, 0 were there, 0 failed: one\n"
+    first, *others = [each.wait().out for each in several(processes, *fuse(root, tmp_path, "several"))]
+    assert first == f"{N} fused, 0 were there, 0 failed: several\n"
+    assert set(others) == {""}
     assert pictures(tmp_path / "one") == pictures(tmp_path / "several")
     assert len(pictures(tmp_path / "one")) == N
     assert sorted(lines(tmp_path / "several")) == sorted(lines(tmp_path / "one"))
@@ -223,16 +208,13 @@ def test_several_processes_make_what_one_makes(pairs, tmp_path, root, processes)
 @pytest.mark.parametrize("moment", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 10, 20))])
 def test_a_killed_run_is_finished_by_the_next(pairs, tmp_path, root, moment):
     """kill -9 of one of two processes once so many pictures are there: nothing twice, nothing missing."""
-    arguments = {"cwd": tmp_path, "env": environment(root), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    launched = subprocess.Popen(command(root, "out", 2), **arguments)
     record = tmp_path / "out" / RECORD
-    while launched.poll() is None and (not record.exists() or len(lines(tmp_path / "out")) < moment):
-        time.sleep(0.005)
-    kill_one(tmp_path, "fuse.py")
-    launched.wait(timeout=120)
+    kill_one_of(
+        several(2, *fuse(root, tmp_path, "out")), lambda: record.exists() and len(lines(record.parent)) >= moment
+    )
     before = collections.Counter(lines(tmp_path / "out"))
-    finished = start(root, "out", 1, tmp_path)
-    assert finished.stdout.startswith(f"{N - len(before)} fused, {len(before)} were there, 0 failed")
+    finished = start(*fuse(root, tmp_path, "out"))
+    assert finished.out.startswith(f"{N - len(before)} fused, {len(before)} were there, 0 failed")
     after = collections.Counter(lines(tmp_path / "out"))
     assert sorted(after) == sorted(f"{i}.png" for i in range(N))
     assert set(after.values()) == {1}

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from hashlib import sha256
 
 import authors
@@ -16,6 +14,7 @@ import pytest
 from fusion.data import patches
 from fusion.data.folder import find_pairs
 from fusion.data.patches import Options, cut, grid, is_flat, write_patches
+from tests.processes import run
 
 
 @pytest.fixture
@@ -187,18 +186,15 @@ def test_an_interrupted_run_leaves_the_old_file(pairs, tmp_path, error):
 
 def test_a_killed_run_leaves_the_old_file(pairs, tmp_path):
     (tmp_path / "x.h5").write_bytes(b"the old file")
-    program = (
+    (tmp_path / "killed.py").write_text(
         "import os, signal, sys\n"
         "from fusion.data import folder, patches\n"
         "calls = iter(range(9))\n"
         "patches.write_patches(folder.find_pairs(sys.argv[1]).pairs, sys.argv[2], patches.Options(16, 12),\n"
         "    progress=lambda: next(calls) == 2 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "root"), str(tmp_path / "x.h5")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert killed.returncode == -signal.SIGKILL
+    killed = run(tmp_path, tmp_path / "killed.py", str(tmp_path / "root"), str(tmp_path / "x.h5"))
+    assert killed.status == -signal.SIGKILL
     assert (tmp_path / "x.h5").read_bytes() == b"the old file"
 
 

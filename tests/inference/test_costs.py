@@ -15,21 +15,32 @@ def test_counts():
     assert network.place.device.type == "cpu"  # counted on a copy
 
 
-def test_learned_and_rule():
-    learned, rule = (costs.of(build.ready(name), 48, 64, threads=1, repeats=1) for name in ("swift", "average"))
-    assert learned["parameters"] == 91_913
-    assert learned["flops"] > 0
-    assert (rule["parameters"], rule["flops"]) == (None, None)
-    for found in (learned, rule):
-        assert found["seconds"] > 0
-        assert 50 < found["mebibytes"] < 5000  # Python and PyTorch are in it
-
-
-def test_memory_counts_the_pictures():
+@pytest.fixture(scope="module")
+def small():
     network = build.network("densefuse")
     network.has_weights = True
-    small, large = (costs.in_a_process(network, n, n, threads=1, repeats=1)["peak"] for n in (64, 768))
-    assert large - small > 64 * 4 * 768 * 768 / 2**20  # its widest map at least
+    return network, costs.of(network, 64, 64, threads=1, repeats=1)
+
+
+def test_learned_and_rule(small, monkeypatch):
+    network, learned = small
+    assert learned["parameters"] == costs.parameters(network)
+    assert learned["flops"] == costs.flops(network, 64, 64) > 0
+    assert learned["seconds"] > 0
+    assert 50 < learned["mebibytes"] < 5000  # Python and PyTorch are in it
+    monkeypatch.setattr(costs, "in_a_process", lambda *_, **__: {"seconds": 0.5, "peak": 600.0})
+    rule = {"parameters": None, "flops": None, "seconds": 0.5, "mebibytes": 600.0}
+    assert costs.of(build.network("average"), 48, 64, threads=1) == rule
+
+
+def test_the_number_of_swifts_weights():
+    assert costs.parameters(build.ready("swift")) == 91_913
+
+
+def test_memory_counts_the_pictures(small):
+    network, cost = small
+    large = costs.in_a_process(network, 768, 768, threads=1, repeats=0)["peak"]
+    assert large - cost["mebibytes"] > 64 * 4 * 768 * 768 / 2**20  # its widest map at least
 
 
 def test_errors_are_one_line():

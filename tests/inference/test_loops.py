@@ -118,6 +118,19 @@ def test_bfloat16_is_the_nearest():
     np.testing.assert_array_equal(back, widened(products.rounded(x)))
 
 
+@needs_bfloat16
+def test_maps_of_bfloat16_are_read_and_written_as_such():
+    x, y, weight, bias = random(9, 64), random(2, 9, 64)[1], random(64), random(2, 64)[1]
+    stored = products.rounded(x)
+    expected, normed = np.empty_like(x), np.empty_like(x)
+    rows.norm(widened(stored).astype(np.float32), weight, bias, np.float32(1e-5), expected)
+    rows.norm(stored, weight, bias, np.float32(1e-5), normed)
+    np.testing.assert_array_equal(normed, expected)
+    total = widened(stored) + y
+    rows.add(stored, y)
+    np.testing.assert_allclose(widened(stored), total, rtol=2**-8, atol=UNIT * np.abs(total).max())
+
+
 @compiler.loop
 def each_gelu(x, out):
     for i in range(len(x)):

@@ -13,6 +13,7 @@ from fusion.inference import bands
 from fusion.inference.ship import ShipForm, half_norm_, mean, pooled_convolution
 from fusion.inference.ship_bands import ShipInBands
 from fusion.networks import SHIP
+from tests.inference.peak import Meter
 from tests.rounding import assert_within
 
 
@@ -118,8 +119,6 @@ def test_half_norm_of_other_devices():
 
 @pytest.mark.parametrize("options", [{}, {"channels": 8}, {"interactions": 2}])
 def test_needs_what_it_says(options):
-    from test_cddfuse_stream import Meter
-
     form = ShipForm(SHIP(**options).eval())
     ir, vis = torch.rand(2, 1, 1, 96, 130)
     with torch.inference_mode(), Meter() as meter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 pytest.importorskip("numba")
+from numba import njit
+
 from fusion.inference.loops import compiler, winograd
-from fusion.inference.loops.compiler import loop
 from tests.inference.test_loops import kind, needs_bfloat16, random  # noqa: F401
 
 if not compiler.USABLE:
@@ -30,12 +32,14 @@ def test_scheme_is_a_convolution(name):
     np.testing.assert_allclose(found, [pixels[i : i + 3] @ taps for i in range(m)], atol=1e-14)
 
 
-def convolved(made, x, layers, c, w):
-    """A whole map (h, w, ...) by the loops of `made`; rings for c channels that are put in in two parts."""
-    h = len(x)
+@functools.cache
+def over_rows(module):
+    """A picture's rows through a kind's `winograd`, compiled once for each type of numbers."""
+    made_ring, enter, convolve = module.ring_for, module.enter, module.convolve
 
-    @loop
-    def run(first, second, layer, out):
+    @njit(**compiler.OPTIONS)
+    def run(first, second, layer, w, c, out):
+        h = len(first)
         ring = made_ring(layer, w, c)
         for r in range(h + 1):
             enter(first[min(r, h - 1)], w, ring, r, h)
@@ -43,9 +47,14 @@ def convolved(made, x, layers, c, w):
             if r > 0:
                 convolve(ring, r - 1, layer, out[r - 1])
 
-    made_ring, enter, convolve = made.winograd.ring_for, made.winograd.enter, made.winograd.convolve
-    out = np.full((h, *made.winograd.row_for(w, len(layers[1])).shape), np.nan, np.float32)
-    run(np.ascontiguousarray(x[..., :8]), np.ascontiguousarray(x[..., 8:]), layers, out)
+    return run
+
+
+def convolved(made, x, layers, c, w):
+    """A whole map (h, w, ...) by the loops of `made`; rings for c channels that are put in in two parts."""
+    out = np.full((len(x), *made.winograd.row_for(w, len(layers[1])).shape), np.nan, np.float32)
+    parts = np.ascontiguousarray(x[..., :8]), np.ascontiguousarray(x[..., 8:])
+    over_rows(made.winograd)(*parts, layers, w, c, out)
     return out[:, :w]
 
 

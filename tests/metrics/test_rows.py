@@ -3,9 +3,6 @@
 import collections
 import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from chromium import load_script
 from fusion import images
 from fusion.metrics import scoring
 from fusion.metrics.rows import merged
-from tests.processes import kill_one
+from tests.processes import kill_one_of, run, several
 
 N = 9
 
@@ -144,46 +141,39 @@ def test_what_makes_no_table_is_refused(folder, score):
 # --- several processes ----------------------------------------------------------------------------------------------
 
 
-def command(root, name, processes=1):
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    program = [str(root / "scripts/score.py"), "--ir", "ir", "--vis", "vi", "--fused", "fused"]
-    program += ["--rows", f"{name}.jsonl", "--csv", f"{name}.csv", "--metrics", "EN,SSIM,VIF"]
-    return [sys.executable, *(launcher if processes > 1 else []), *program]
+@pytest.fixture
+def scored(root, folder):
+    """What to start: rows and table are NAME.jsonl and NAME.csv."""
+
+    def program(name):
+        files = ["--rows", f"{name}.jsonl", "--csv", f"{name}.csv", "--metrics", "EN,SSIM,VIF"]
+        return folder, root / "scripts/score.py", "--ir", "ir", "--vis", "vi", "--fused", "fused", *files
+
+    return program
 
 
-def environment(root):
-    kept = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK")}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root), "PYTHONIOENCODING": "utf-8"}
-
-
-def start(root, folder, name, processes):
-    how = {"cwd": folder, "env": environment(root), "capture_output": True, "text": True}
-    done = subprocess.run(command(root, name, processes), **how)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def table_of(program):
+    assert program.status == 0, program.err
+    return program.out
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_several_processes_find_what_one_finds(folder, root, processes):
-    table = start(root, folder, "one", 1)
-    assert start(root, folder, "several", processes) == table
+def test_several_processes_find_what_one_finds(folder, scored, processes):
+    table = table_of(run(*scored("one")))
+    first, *others = [table_of(each.wait()) for each in several(processes, *scored("several"))]
+    assert first == table
+    assert set(others) == {""}
     for suffix in ("jsonl", "csv"):
         assert (folder / f"several.{suffix}").read_bytes() == (folder / f"one.{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("moment", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 4, 7))])
-def test_a_killed_run_is_finished_by_the_next(folder, root, moment):
+def test_a_killed_run_is_finished_by_the_next(folder, scored, moment):
     """kill -9 of one of two processes once so many rows are there: nothing twice, nothing missing."""
-    how = {"cwd": folder, "env": environment(root), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    launched = subprocess.Popen(command(root, "killed", 2), **how)
     path = folder / "killed.jsonl"
-    while launched.poll() is None and (not path.exists() or len(path.read_bytes().splitlines()) < moment):
-        time.sleep(0.002)
-    kill_one(folder, "score.py")
-    launched.wait(timeout=120)
+    kill_one_of(several(2, *scored("killed")), lambda: path.exists() and len(path.read_bytes().splitlines()) >= moment)
     before = collections.Counter(row.get("image") for row in rows(path)) if path.exists() else {}
     assert set(before.values()) <= {1}
-    table = start(root, folder, "killed", 1)
-    assert table == start(root, folder, "one", 1)
+    table = table_of(run(*scored("killed")))
+    assert table == table_of(run(*scored("one")))
     assert path.read_bytes() == (folder / "one.jsonl").read_bytes()

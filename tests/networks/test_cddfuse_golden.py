@@ -9,6 +9,8 @@ from fusion import infer
 from fusion.inference import bands
 from fusion.networks import CDDFuse
 
+pytestmark = pytest.mark.usefixtures("compiled_loops")
+
 GOLDEN = authors.arrays("cddfuse")
 JOBS = [(letter, skip) for letter in "AB" for skip in ("vis", "sum", "none")]
 

@@ -9,6 +9,8 @@ from fusion import infer
 from fusion.inference import bands
 from fusion.networks import SHIP
 
+pytestmark = pytest.mark.usefixtures("compiled_loops")
+
 GOLDEN = authors.arrays("ship")
 
 

@@ -35,8 +35,14 @@ def test_plain_graphs_are_the_same_function(scripts):
             torch.testing.assert_close(folded(network).raw(ir, vis), plain, rtol=0, atol=1e-12, msg=name)
 
 
-def test_table(scripts, capsys, tmp_path):
-    benchmark, *_ = scripts
+def test_table(scripts, capsys, tmp_path, monkeypatch):
+    """In this process; that others are started is `test_benchmark_infer.py`'s."""
+    benchmark, _, zoo = scripts
+
+    def here(args, kind, h, w):
+        return zoo.infer.measure({**vars(args), "file": None, "kind": kind, "h": h, "w": w})
+
+    monkeypatch.setattr(zoo.infer, "in_a_process", here)
     command = ["zoo", "--names", "mmdrfuse", "--size", "64x48", "--rounds", "1", "--repeats", "1", "--threads", "1"]
     assert benchmark.main([*command, "-o", str(tmp_path / "zoo")]) == 0
     text = capsys.readouterr().out

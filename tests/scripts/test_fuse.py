@@ -7,8 +7,6 @@ import importlib.util
 import io
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ from fusion import images, infer, places, videos, weights
 from fusion.networks import SHIP, CDDFuse, Swift
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "fuse.py"
@@ -664,11 +663,6 @@ def test_frames_that_do_not_arrive_are_noticed(run, tmp_path, monkeypatch):
 # --- as a program ---------------------------------------------------------------------------------------------------
 
 
-def command(*arguments) -> dict:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return {"args": [sys.executable, *map(str, arguments)], "env": environment}
-
-
 MEASURE = """
 import resource, runpy, sys
 program = runpy.run_path(sys.argv[1])
@@ -689,33 +683,28 @@ def test_memory_does_not_grow_with_the_number_of_frames_and_decoders_keep_quiet(
         for n in (30, 150):
             film(tmp_path / f"{kind}{n}.avi", frame * n)
     (tmp_path / "cut.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(500))
-    done = subprocess.run(**command("-c", MEASURE, SCRIPT), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.splitlines()[-1]) < 40  # MB
+    (tmp_path / "measure.py").write_text(MEASURE)
+    done = processes.run(tmp_path, tmp_path / "measure.py", str(SCRIPT))
+    assert done.status == 0, done.err
+    assert float(done.out.splitlines()[-1]) < 40  # MB
     assert len(read_all(tmp_path / "out150.avi")) == 150
-    assert done.stderr.count("\n") == 1  # not FFmpeg's words
-    assert done.stderr.startswith("error: cut.mp4 cannot be read as a video")
+    assert done.err.count("\n") == 1  # not FFmpeg's words
+    assert done.err.startswith("error: cut.mp4 cannot be read as a video")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_sigterm_ends_like_ctrl_c(tmp_path):
     for kind in ("ir", "vi"):
         film(tmp_path / f"{kind}.avi", sample_frames(kind, (320, 240), 1) * 400)
-    process = subprocess.Popen(
-        **command(SCRIPT, "ir.avi", "vi.avi", "-o", "out.mp4", "--model", "cpfusion"),
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    program = processes.Program(tmp_path, SCRIPT, "ir.avi", "vi.avi", "-o", "out.mp4", "--model", "cpfusion")
     end = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*.part.mp4")):
         assert time.monotonic() < end
-        assert process.poll() is None
+        assert program.alive
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == "interrupted: nothing was written\n"
+    program.terminate()
+    program.wait()
+    assert (program.status, program.err) == (130, "interrupted: nothing was written\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ir.avi", "vi.avi"]
 
 

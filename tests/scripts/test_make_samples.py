@@ -1,7 +1,5 @@
 """scripts/make_samples.py: the committed pairs are what it renders today, and what test_img/README.md promises."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -9,7 +7,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT, SAMPLE = ROOT / "scripts" / "make_samples.py", ROOT / "test_img" / "sample"
+SCRIPTS, SAMPLE = ROOT / "scripts", ROOT / "test_img" / "sample"
 PAIRS = {  # name: visible shape, infrared type
     "01_street_day": ((240, 320, 3), np.uint8),
     "02_street_night": ((241, 321, 3), np.uint8),
@@ -22,10 +20,13 @@ PAIRS = {  # name: visible shape, infrared type
 }
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def main():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)
+        import make_samples
+
+        yield make_samples.main
 
 
 def pair(folder, name):
@@ -37,11 +38,10 @@ def pair(folder, name):
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    """All pairs rendered afresh, by the command line."""
+def rendered(main, tmp_path_factory):
+    """All pairs rendered afresh."""
     folder = tmp_path_factory.mktemp("samples")
-    result = run("-o", folder)
-    assert result.returncode == 0, result.stderr
+    assert main(["-o", str(folder)]) == 0
     return folder
 
 
@@ -79,16 +79,16 @@ def test_no_other_files_and_small():
     assert sum((SAMPLE / file).stat().st_size for file in files) < 1_500_000
 
 
-def test_unknown_name_is_refused_in_one_line(tmp_path):
-    result = run("-o", tmp_path, "09_moon")
-    assert result.returncode == 2
-    assert result.stderr.startswith("No scene named '09_moon'. Known: 01_street_day")
-    assert result.stderr.count("\n") == 1
+def test_unknown_name_is_refused_in_one_line(main, tmp_path, capsys):
+    assert main(["-o", str(tmp_path), "09_moon"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("No scene named '09_moon'. Known: 01_street_day")
+    assert error.count("\n") == 1
 
 
-def test_unwritable_folder_is_one_line(tmp_path):
+def test_unwritable_folder_is_one_line(main, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    result = run("-o", tmp_path / "file", "08_alley_day")
-    assert result.returncode == 1
-    assert "cannot write" in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert main(["-o", str(tmp_path / "file"), "08_alley_day"]) == 1
+    error = capsys.readouterr().err
+    assert "cannot write" in error
+    assert error.count("\n") == 1

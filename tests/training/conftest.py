@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
-
-HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +20,3 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def scenario() -> Callable[..., subprocess.CompletedProcess]:
-    """Run a scenario of tiny.py in a process of its own, under torchrun where `processes` are asked for."""
-
-    def run(name: str, folder: Path, processes: int = 1) -> subprocess.CompletedProcess:
-        run_all = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        torchrun = run_all if processes > 1 else []
-        paths = [str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *torchrun, str(HERE / "tiny.py"), name, str(folder)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-    return run

@@ -1,21 +1,24 @@
 """Killed at any moment and resumed, a run ends with the bytes of one that nobody disturbed."""
 
 import json
+from pathlib import Path
 
 import tiny
 import torch
 from safetensors.torch import load_file
 
+from tests.processes import run
 
-def test_kill_minus_nine_five_times(tmp_path, monkeypatch, scenario, one_thread):
+
+def test_kill_minus_nine_five_times(tmp_path, monkeypatch, one_thread):
     tiny.prepare(tmp_path / "whole", ema=0.9, steps=12)
     monkeypatch.chdir(tmp_path / "whole")
     assert tiny.program().main(["-opt", "tiny.yml"]) == 0
 
     tiny.prepare(tmp_path / "killed", ema=0.9, steps=12)
-    done = scenario("kill", tmp_path / "killed")
-    assert done.returncode == 0, done.stderr
-    runs = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    done = run(tmp_path, Path(tiny.__file__), "kill", str(tmp_path / "killed"))
+    assert done.status == 0, done.err
+    runs = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
     assert [run["status"] for run in runs] == [-9] * 5 + [0]
     assert any(name.endswith(".part") for name in runs[2]["files"])  # killed in the middle of writing
     assert not any(name.endswith(".part") for name in runs[-1]["files"])
