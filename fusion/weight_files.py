@@ -51,6 +51,10 @@ def read(path: str | Path) -> Contents:
     reader = next((reader for reader in READERS if reader.fits(path, start(path))), None)
     if reader:
         return reader.read(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: expected a weight file; name one that is in it")
+    if lacking := tensorflow_checkpoint.lacking(path):
+        raise FileNotFoundError(f"{path} belongs to a TensorFlow checkpoint, whose data file {lacking} is not there")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
     raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")

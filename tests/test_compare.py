@@ -741,7 +741,7 @@ def test_a_missing_weight_file(work):
     assert work.refuse() == (
         f"x.yml: models[2]: weights of cddfuse: {Path('models/no.pth')} is not there "
         f"(looked in {work.folder / 'models'}); "
-        "train them (python train.py -opt configs/cddfuse_msrs.yml) or bring the authors' file (README, Weights)"
+        "python scripts/get_data.py cddfuse fetches the authors'"
     )
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fusion import config, report
+from fusion import config, latex, report
 from fusion.metrics import published
 from fusion.options import TestOptions as Options  # a name that pytest would collect
 from fusion.page import tables
@@ -16,8 +16,8 @@ MEANS = {"EN": 6.9732, "SD": 50.1216, "SF": 12.5883, "MI": None}
 @pytest.fixture
 def dataset() -> dict:
     rows = [
-        {"model": "didfuse", "published": published.beside("didfuse", "tno", MEANS)},
-        {"model": "average"},
+        {"model": "didfuse", "mean": MEANS, "published": published.beside("didfuse", "tno", MEANS)},
+        {"model": "average", "mean": MEANS},
     ]
     return {"name": "tno", "pairs": 25, "rows": rows}
 
@@ -36,15 +36,31 @@ def test_in_summary_and_page(dataset):
     assert published.PAPER in legend
     assert "didfuse: SD is printed 5.00 lower" in legend
     assert "need not agree" not in legend
-    assert table.splitlines()[2:] == ["| didfuse | 6.97 = | 45.12 +5.00 | 12.59 = |"]
+    ours, printed = table.splitlines()[2:]
+    assert ours == "| didfuse, ours | 6.97 | 50.12 | 12.59 |"
+    assert printed == "| printed | 6.97 = | 45.12 +5.00 | 12.59 = |"
     page = tables.published(dataset)
-    assert "<td>6.97 =</td><td>45.12 +5.00</td><td>12.59 =</td>" in page
+    assert "<td>6.97</td><td>50.12</td><td>12.59</td>" in page
+    assert '<td>6.97 <i class="alike">=</i></td><td>45.12 <i class="off">+5.00</i></td>' in page
     assert "average" not in page
     dataset["pairs"] = 24
     assert "Ours are means over 24 pairs: they need not agree." in report._published(dataset)[0]
     del dataset["rows"][0]
     assert report._published(dataset) == []
     assert tables.published(dataset) == ""
+
+
+def test_in_latex(dataset):
+    for row in dataset["rows"]:
+        row |= {"images": 25, "undefined": {}, "rank": None}
+    metrics = {name: {"higher_is_better": True} for name in MEANS}
+    lines = latex.table(dataset, {"profile": "cddfuse", "metrics": metrics}).splitlines()
+    ours = next(i for i, line in enumerate(lines) if line.startswith("didfuse &"))
+    small = [f"{{\\footnotesize {cell}}}" for cell in ("6.97~=", "45.12~+5.00", "12.59~=")]
+    assert lines[ours + 1] == " & ".join(["\\quad printed", *small, "--", ""]) + " \\\\"
+    assert sum("quad printed" in line for line in lines) == 1
+    assert lines[ours + 1].count("&") == lines[ours].count("&")
+    assert "As printed in Zhao et al., CDDFuse, CVPR 2023, Table 1" in lines[2]
 
 
 def test_the_certificate(dataset):

@@ -410,9 +410,11 @@ def test_archives_that_are_no_checkpoints(tmp_path):
             build.ready("swift", tmp_path / "x.pth")
     with pytest.raises(ValueError, match="it is an archive of NumPy arrays"):
         build.ready("swift", tmp_path / "a.npz")
-    (tmp_path / "model.ckpt.index").write_bytes(bytes(100))
-    with pytest.raises(ValueError, match="a TensorFlow checkpoint, of no network that is known here"):
-        build.ready("swift", tmp_path / "model.ckpt.index")
+    for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001"):
+        (tmp_path / name).write_bytes(bytes(100))
+    for path in tmp_path.glob("model.ckpt.*"):
+        with pytest.raises(ValueError, match="a TensorFlow checkpoint, of no network that is known here"):
+            build.ready("swift", path)
 
 
 def test_a_file_that_is_nearly_one_of_ours(tmp_path):
@@ -529,13 +531,18 @@ def test_another_kind_of_file(tmp_path, cddfuse, suffix, content):
     assert refusal(cddfuse, path).startswith(f"cannot be read as {kind}: {reason}")
 
 
-def test_a_missing_file_or_a_folder(tmp_path, cddfuse):
+def test_a_missing_file_or_a_folder(tmp_path, cddfuse, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.pth").mkdir()
-    for name in ("x.pth", "x.safetensors", "folder.pth"):
+    absent, folder = (
+        f"is not there (looked in {tmp_path})",
+        "is a folder: expected a weight file; name one that is in it",
+    )
+    for name, words in {"x.pth": absent, "x.safetensors": absent, "folder.pth": folder, ".": folder}.items():
         for action in (lambda path: weights.load(cddfuse, path), weights.stated):
             with pytest.raises(FileNotFoundError) as caught:
-                action(tmp_path / name)
-            assert str(caught.value) == f"{tmp_path / name} is not there (looked in {tmp_path})"
+                action(Path(name))
+            assert str(caught.value) == f"{name} {words}"
 
 
 class Bomb:

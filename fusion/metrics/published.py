@@ -7,7 +7,7 @@ TarDAL in every cell on TNO and RoadScene, SDNet on MSRS, too.
 
 from __future__ import annotations
 
-from fusion.report import published_cell
+from fusion.report import beside as beside_ours
 
 COLUMNS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")
 PROFILE = "cddfuse"
@@ -150,21 +150,14 @@ def _table(first: str, lines: list[list[str]]) -> str:
     return "\n".join([*head, *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def _two_decimals(row: dict) -> list[str]:
-    means = [row["mean"].get(name) for name in COLUMNS]
-    return ["-" if mean is None else f"{mean:.2f}" for mean in means]
-
-
 def _beside(rows: list[dict]) -> str:
-    lines = []
-    for row in rows:
-        lines.append([f"{row['model']}, ours", *_two_decimals(row)])
-        lines.append(["printed", *(published_cell(row["published"], name) for name in COLUMNS)])
-    return _table("", lines)
+    return _table("", [[name, *cells] for name, cells in beside_ours(rows, COLUMNS)])
 
 
 def _ours(rows: list[dict]) -> str:
-    return _table("ours", [[row["model"], *_two_decimals(row)] for row in rows])
+    means = [[row["mean"].get(name) for name in COLUMNS] for row in rows]
+    cells = [["-" if mean is None else f"{mean:.2f}" for mean in each] for each in means]
+    return _table("ours", [[row["model"], *each] for row, each in zip(rows, cells, strict=True)])
 
 
 def _remarks(rows: list[dict]) -> list[str]:
