@@ -175,7 +175,7 @@ class Results:
 
 def compare(plan: build.Comparison, options: TestOptions, device: torch.device, done: Record, share: Share) -> Results:
     """Fuse and score this process's share of the pairs with every model; a pair that fails is listed, not fatal."""
-    results = Results()
+    results, machine = Results(), costs.machine(device, torch.get_num_threads())
     total = sum(len(share.of(d.pairing.pairs)) * len(models_for(plan, d)) for d in plan.datasets)
     with (
         scoring.pool(options.workers) if options.workers > 1 else nullcontext() as processes,
@@ -191,7 +191,7 @@ def compare(plan: build.Comparison, options: TestOptions, device: torch.device, 
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)
             for pair in share.of(dataset.pairing.pairs):
-                scorer = Scorer(dataset, pair, options, plan.metrics, work)
+                scorer = Scorer(dataset, pair, options, plan.metrics, work, machine)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
@@ -245,9 +245,9 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, work: Work):
+    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, work: Work, machine: str):
         self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
-        self.metrics, self.work = chosen, work
+        self.metrics, self.work, self.machine = chosen, work, machine
         self.sources: tuple | None = None
 
     def score(self, network, row: str, model_key: str) -> None:
@@ -264,7 +264,7 @@ class Scorer:
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        record = {**names, "key": key, "seconds": seconds}
+        record = {**names, "key": key, "seconds": seconds, "machine": self.machine}
         if self.work.processes is not None:
             self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis, self.ranges))
             return
@@ -353,6 +353,7 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
             summarise(d, [m.row for m in models_for(plan, d)], plan, results, options.metrics.reference or "")
             for d in plan.datasets
         ],
+        "machines": sorted({r.get("machine", "a machine that nobody noted") for r in results.records}),
         "skipped": plan.skipped,
         "failures": results.failures,
     }

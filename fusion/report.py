@@ -87,7 +87,7 @@ def _title(dataset: dict) -> str:
 
 def _notes(summary: dict) -> list[str]:
     notes = [f"Not run: {row}: {reason}" for row, reason in summary["skipped"].items()]
-    notes += filter(None, [costs_legend(summary)])
+    notes += filter(None, [seconds_legend(summary), costs_legend(summary)])
     for dataset in summary["datasets"]:
         for row in dataset["rows"]:
             where = f"{dataset['name']}, {row['model']}"
@@ -130,6 +130,12 @@ def costs_cells(row: dict, summary: dict) -> list[str]:
     """The same, printed."""
     values = zip(COSTS.values(), costs_values(row, summary), strict=bool(summary.get("costs")))
     return ["-" if value is None else form.format(value) for (_, form, _), value in values]
+
+
+def seconds_legend(summary: dict) -> str:
+    """Where pictures were timed; several places where a comparison was continued elsewhere. Empty where none tells."""
+    machines = summary.get("machines", [])
+    return f"s/image: as the pictures were made, on {'; '.join(machines)}." if machines else ""
 
 
 def costs_legend(summary: dict) -> str:

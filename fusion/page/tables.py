@@ -19,7 +19,8 @@ def scores(dataset: dict, summary: dict) -> str:
     heads = [_head("model", None, "")]
     heads += [_head(name, m["higher_is_better"], m["note"]) for name, m in summary["metrics"].items()]
     heads += [_head("rank", False, "mean rank over the metrics; 1 is best")] if ranked else []
-    heads += [_head("s/image", False, "median time per picture, without reading and writing files")]
+    timed = "median time per picture, without reading and writing files"
+    heads += [_head("s/image", False, "; ".join(filter(None, [timed, report.seconds_legend(summary)])))]
     if summary.get("costs"):
         heads += [_head(head, False, f"{what}; {report.costs_legend(summary)}") for head, _, what in COSTS]
     directions = {name: m["higher_is_better"] for name, m in summary["metrics"].items()}
@@ -129,7 +130,7 @@ def notes(summary: dict) -> str:
         _list("Failed", [f"{f['dataset']}/{f['image']}: {f['model']}: {f['error']}" for f in summary["failures"]]),
         _list("Not run", [f"{row}: {reason}" for row, reason in summary["skipped"].items()]),
         _list("Incomplete", list(_gaps(summary))),
-        _list("Costs", list(filter(None, [report.costs_legend(summary)]))),
+        _list("Time", list(filter(None, [report.seconds_legend(summary), report.costs_legend(summary)]))),
     ]
     terms = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(m['note'])}</dd>" for name, m in summary["metrics"].items() if m["note"]
