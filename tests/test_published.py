@@ -68,7 +68,9 @@ def test_the_certificate(dataset):
     dataset["rows"][0] |= {"mean": means | MEANS, "weights": {"file": "Encoder.pkl", "sha256": "ab12"}}
     dataset["rows"][1] |= {"mean": means, "weights": None}
     other = {"name": "mine", "pairs": 2, "rows": [{"model": "average", "mean": means}]}
-    text = published.certificate({"profile": "cddfuse", "datasets": [dataset, other]}, "python test.py")
+    summary = {"profile": "cddfuse", "skipped": {}, "datasets": [dataset, other]}
+    text = published.certificate(summary, "python test.py")
+    assert "Left out" not in text
     assert "2 of 3 cells print alike, over 25 pairs. Not: didfuse SD (+5.00).\n" in text
     lines = text.splitlines()
     ours = lines.index("| didfuse, ours | 6.97 | 50.12 | 12.59 | - | 1.23 | 1.23 | 1.23 | 1.23 |")
@@ -78,7 +80,10 @@ def test_the_certificate(dataset):
     assert "| didfuse | Encoder.pkl | ab12 |" in text
     assert "    python test.py\n" in text
     dataset["pairs"] = 24
-    text = published.certificate({"profile": "cddfuse", "datasets": [dataset]}, "python test.py")
+    summary["skipped"] = {"ship": "not in /home/me", "sage": "not in /home/me"}
+    text = published.certificate(summary, "python test.py")
+    assert "Left out, as their weights were not there: ship, sage.\n" in text
+    assert "/home/me" not in text
     assert "The printed means are over 25 pairs: they need not agree." in text
 
 

@@ -116,7 +116,7 @@ def certificate(summary: dict, command: str) -> str:
         if rest := [row for row in dataset["rows"] if "published" not in row]:
             parts += [] if rows else [f"## {dataset['name']}"]
             parts += ["Methods of which that paper prints no row here:", _ours(rest)]
-    return "\n\n".join([*parts, *_weights(summary)]) + "\n"
+    return "\n\n".join([*parts, *_left_out(summary), *_weights(summary)]) + "\n"
 
 
 HEAD = """# Printed rows, and what this project gets
@@ -163,6 +163,12 @@ def _ours(rows: list[dict]) -> str:
 def _remarks(rows: list[dict]) -> list[str]:
     remarks = [f"- {row['model']}: {row['published']['remark']}." for row in rows if row["published"]["remark"]]
     return ["\n".join(remarks)] if remarks else []
+
+
+def _left_out(summary: dict) -> list[str]:
+    """Rows that did not run, by name: why not is a matter of the machine."""
+    names = ", ".join(summary["skipped"])
+    return [f"Left out, as their weights were not there: {names}."] if names else []
 
 
 def _weights(summary: dict) -> list[str]:
