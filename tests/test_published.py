@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import fusion.networks  # noqa: F401 -- registers the networks
 from fusion import config, latex, report
 from fusion.metrics import published
 from fusion.options import TestOptions as Options  # a name that pytest would collect
