@@ -142,12 +142,13 @@ def record_in(out: Path, *, fresh: bool) -> Record:
 
 
 def weights_of(model: ModelOptions, task: str) -> dict | None:
-    """Name and hash of a row's weight file (of two files, of both together); None for a method without."""
+    """Name and hash of a row's weight file (of two files, of one after the other); None for a method without."""
     file = weights.chosen(model.name, model.weights, task)[1]
     if file is None:
         return None
-    contents = b"".join(part.read_bytes() for part in weight_files.files(file))
-    return {"file": file.name, "sha256": hashlib.sha256(contents).hexdigest()}
+    parts = weight_files.files(file)
+    contents = b"".join(part.read_bytes() for part in parts)
+    return {"file": " + ".join(part.name for part in parts), "sha256": hashlib.sha256(contents).hexdigest()}
 
 
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:

@@ -66,7 +66,7 @@ def test_in_latex(dataset):
 
 def test_the_certificate(dataset):
     means = dict.fromkeys(published.COLUMNS, 1.234)
-    dataset["rows"][0] |= {"mean": means | MEANS, "weights": {"file": "Encoder.pkl", "sha256": "ab12"}}
+    dataset["rows"][0] |= {"mean": means | MEANS, "weights": {"file": "Encoder.pkl + Decoder.pkl", "sha256": "ab12"}}
     dataset["rows"][1] |= {"mean": means, "weights": None}
     other = {"name": "mine", "pairs": 2, "rows": [{"model": "average", "mean": means}]}
     summary = {"profile": "cddfuse", "skipped": {}, "datasets": [dataset, other]}
@@ -78,7 +78,8 @@ def test_the_certificate(dataset):
     assert lines[ours + 1] == "| printed | 6.97 = | 45.12 +5.00 | 12.59 = | - | - | - | - | - |"
     assert "- didfuse: SD is printed 5.00 lower" in text
     assert text.count("| average | 1.23 |") == 2
-    assert "| didfuse | Encoder.pkl | ab12 |" in text
+    assert "Of two files the checksum is of one after the other" in text
+    assert "| didfuse | Encoder.pkl + Decoder.pkl | ab12 |" in text
     assert "    python test.py\n" in text
     dataset["pairs"] = 24
     summary["skipped"] = {"ship": "not in /home/me", "sage": "not in /home/me"}

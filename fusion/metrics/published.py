@@ -174,5 +174,9 @@ def _left_out(summary: dict) -> list[str]:
 def _weights(summary: dict) -> list[str]:
     """Which files the rows are of."""
     found = {row["model"]: row["weights"] for d in summary["datasets"] for row in d["rows"] if row.get("weights")}
+    if not found:
+        return []
     lines = [f"| {model} | {about['file']} | {about['sha256']} |" for model, about in found.items()]
-    return ["## Weights", "\n".join(["| method | file | SHA-256 |", "| --- | --- | --- |", *lines])] if lines else []
+    two = any(" + " in about["file"] for about in found.values())
+    note = ["Of two files the checksum is of one after the other: `cat A B | sha256sum`."] if two else []
+    return ["## Weights", *note, "\n".join(["| method | file | SHA-256 |", "| --- | --- | --- |", *lines])]
