@@ -51,7 +51,7 @@ def published(dataset: dict) -> str:
         printed = ' class="printed"' if i % 2 else ""
         body += f'<tr{printed}><th scope="row">{escape(name)}</th>{"".join(map(_compared, cells))}</tr>\n'
     table = f'<table class="published"><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>'
-    legend = escape(report.published_legend(dataset, rows))
+    legend = escape(report.published_legend(dataset, rows)).replace("`=`", "<b>=</b>")
     return f'<h3>What is printed</h3>\n<p class="about">{legend}</p>\n<div class="wide">{table}</div>'
 
 
