@@ -142,12 +142,13 @@ def record_in(out: Path, *, fresh: bool) -> Record:
 
 
 def weights_of(model: ModelOptions, task: str) -> dict | None:
-    """Name and hash of a row's weight file (of two files, of both together); None for a method without."""
+    """Name and hash of a row's weight file (of two files, of one after the other); None for a method without."""
     file = weights.chosen(model.name, model.weights, task)[1]
     if file is None:
         return None
-    contents = b"".join(part.read_bytes() for part in weight_files.files(file))
-    return {"file": file.name, "sha256": hashlib.sha256(contents).hexdigest()}
+    parts = weight_files.files(file)
+    contents = b"".join(part.read_bytes() for part in parts)
+    return {"file": " + ".join(part.name for part in parts), "sha256": hashlib.sha256(contents).hexdigest()}
 
 
 def model_key(model: ModelOptions, options: TestOptions, chosen: dict, task: str) -> str:
@@ -175,7 +176,7 @@ class Results:
 
 def compare(plan: build.Comparison, options: TestOptions, device: torch.device, done: Record, share: Share) -> Results:
     """Fuse and score this process's share of the pairs with every model; a pair that fails is listed, not fatal."""
-    results = Results()
+    results, machine = Results(), costs.machine(device, torch.get_num_threads())
     total = sum(len(share.of(d.pairing.pairs)) * len(models_for(plan, d)) for d in plan.datasets)
     with (
         scoring.pool(options.workers) if options.workers > 1 else nullcontext() as processes,
@@ -191,7 +192,7 @@ def compare(plan: build.Comparison, options: TestOptions, device: torch.device, 
                 for line in dataset.pairing.report():
                     results.fail(name, "-", "all models", line)
             for pair in share.of(dataset.pairing.pairs):
-                scorer = Scorer(dataset, pair, options, plan.metrics, work)
+                scorer = Scorer(dataset, pair, options, plan.metrics, work, machine)
                 for row, network in networks.items():
                     bar.set_description(f"{name} {pair.name} {row}")
                     try:
@@ -245,9 +246,9 @@ class PairError(Exception):
 class Scorer:
     """One pair: its pictures are read once, and only when some model needs them."""
 
-    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, work: Work):
+    def __init__(self, dataset, pair: Pair, options: TestOptions, chosen: dict, work: Work, machine: str):
         self.dataset, self.ranges, self.pair, self.options = dataset.options, dataset.ranges, pair, options
-        self.metrics, self.work = chosen, work
+        self.metrics, self.work, self.machine = chosen, work, machine
         self.sources: tuple | None = None
 
     def score(self, network, row: str, model_key: str) -> None:
@@ -264,7 +265,7 @@ class Scorer:
         fused, seconds = self.fuse(network, ir, vis)
         images.write(picture, fused)
         names = {"dataset": self.dataset.name, "model": row, "image": self.pair.name}
-        record = {**names, "key": key, "seconds": seconds}
+        record = {**names, "key": key, "seconds": seconds, "machine": self.machine}
         if self.work.processes is not None:
             self.work.add(record, scoring.Triple(self.pair.name, picture, self.pair.ir, self.pair.vis, self.ranges))
             return
@@ -353,6 +354,7 @@ def write_results(plan: build.Comparison, options: TestOptions, results: Results
             summarise(d, [m.row for m in models_for(plan, d)], plan, results, options.metrics.reference or "")
             for d in plan.datasets
         ],
+        "machines": sorted({r.get("machine", "a machine that nobody noted") for r in results.records}),
         "skipped": plan.skipped,
         "failures": results.failures,
     }

@@ -196,11 +196,10 @@ def _check_model(model: ModelOptions) -> str | None:
         row(model)
         return None
     if model.weights is not None and str(model.weights) != weights.NONE and not files(model.weights):
-        reason = (
-            f"weights of {model.name}: {model.weights} is not there (looked in {model.weights.absolute().parent}); "
-            f"train them (python train.py -opt configs/{model.name}_msrs.yml) or bring the authors' file "
-            "(README, Weights)"
-        )
+        fetched = cls.about and cls.about.weights
+        remedy = f"python scripts/get_data.py {model.name} fetches the authors'" if fetched else "see README, Weights"
+        where = model.weights.absolute().parent
+        reason = f"weights of {model.name}: {model.weights} is not there (looked in {where}); {remedy}"
         if model.optional:
             return reason
         raise FileNotFoundError(reason)

@@ -43,6 +43,10 @@ def table(dataset: dict, summary: dict) -> str:
         scores = [columns[name][i] + _dagger(row, name) for name in columns]
         costs = [cell.replace("-", "--") for cell in report.costs_cells(row, summary)]
         lines.append(" & ".join([escaped(row["model"]), *scores, *costs]) + " \\\\")
+        if "published" in row:
+            cells = [report.published_cell(row["published"], name) for name in metrics]
+            blank = [""] * (1 + len(costs))
+            lines.append(" & ".join(["\\quad printed", *map(compared, cells), *blank]) + " \\\\")
     return "\n".join(
         [
             "\\begin{table}",
@@ -61,17 +65,24 @@ def table(dataset: dict, summary: dict) -> str:
     )
 
 
+def compared(cell: str) -> str:
+    """A printed value and what ours is more, in small type."""
+    return "--" if cell == "-" else f"{{\\footnotesize {cell.replace(' ', '~').replace('-', '$-$')}}}"
+
+
 def _dagger(row: dict, name: str) -> str:
     return "$^\\dagger$" if row["undefined"].get(name) else ""
 
 
 def caption(dataset: dict, summary: dict) -> str:
-    """What the table holds, and every mean that is not over all pairs."""
+    """What the table holds, where printed rows come from, and every mean that is not over all pairs."""
     parts = [
         f"{escaped(dataset['name'])}: means over {dataset['pairs']} pairs, metrics of profile "
         f"{escaped(summary['profile'])}; best bold, second underlined."
     ]
     parts += filter(None, [escaped(report.costs_legend(summary))])
+    if printed := [row for row in dataset["rows"] if "published" in row]:
+        parts.append(escaped(report.published_legend(dataset, printed)).replace("`=`", "="))
     for row in dataset["rows"]:
         if row["images"] != dataset["pairs"]:
             parts.append(f"{escaped(row['model'])}: {row['images']} pairs only.")

@@ -7,6 +7,7 @@ anywhere.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -86,7 +87,7 @@ def _title(dataset: dict) -> str:
 
 def _notes(summary: dict) -> list[str]:
     notes = [f"Not run: {row}: {reason}" for row, reason in summary["skipped"].items()]
-    notes += filter(None, [costs_legend(summary)])
+    notes += filter(None, [seconds_legend(summary), costs_legend(summary)])
     for dataset in summary["datasets"]:
         for row in dataset["rows"]:
             where = f"{dataset['name']}, {row['model']}"
@@ -131,6 +132,12 @@ def costs_cells(row: dict, summary: dict) -> list[str]:
     return ["-" if value is None else form.format(value) for (_, form, _), value in values]
 
 
+def seconds_legend(summary: dict) -> str:
+    """Where pictures were timed; several places where a comparison was continued elsewhere. Empty where none tells."""
+    machines = summary.get("machines", [])
+    return f"s/image: as the pictures were made, on {'; '.join(machines)}." if machines else ""
+
+
 def costs_legend(summary: dict) -> str:
     """Where costs were measured; empty where they were not."""
     if not (about := summary.get("costs")):
@@ -167,16 +174,29 @@ def _markdown(dataset: dict, summary: dict) -> str:
 
 
 def _published(dataset: dict) -> list[str]:
-    """What papers print of the same methods, cell by cell; nothing where they print none of them."""
+    """What papers print of the same methods, beside ours, cell by cell; nothing where they print none of them."""
     rows = [row for row in dataset["rows"] if "published" in row]
     if not rows:
         return []
-    columns = list(dict.fromkeys(name for row in rows for name in row["published"]["printed"]))
-    lines = ["| published | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    for row in rows:
-        cells = [published_cell(row["published"], name) for name in columns]
-        lines.append("| " + " | ".join([row["model"].replace("|", "\\|"), *cells]) + " |")
+    columns = published_columns(rows)
+    lines = ["|  | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    lines += ["| " + " | ".join([name.replace("|", "\\|"), *cells]) + " |" for name, cells in beside(rows, columns)]
     return [published_legend(dataset, rows), "\n".join(lines)]
+
+
+def published_columns(rows: list[dict]) -> list[str]:
+    """The metrics that papers print of any of `rows`."""
+    return list(dict.fromkeys(name for row in rows for name in row["published"]["printed"]))
+
+
+def beside(rows: list[dict], columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(heading, cells) of two lines for each of `rows`: ours, and below it what is printed and by how much ours is
+    more."""
+    lines = []
+    for row in rows:
+        lines.append((f"{row['model']}, ours", [_print(row["mean"].get(name)) for name in columns]))
+        lines.append(("printed", [published_cell(row["published"], name) for name in columns]))
+    return lines
 
 
 def published_cell(published: dict, name: str) -> str:

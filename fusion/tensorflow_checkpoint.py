@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 DATA = ".data-00000-of-00001"
+BESIDE = (".index", ".meta")
+"""What lies beside the data file: names and shapes, and the graph."""
 
 Layout = dict[str, tuple[int, ...]]
 """Name -> shape of every variable."""
@@ -22,11 +24,22 @@ Layout = dict[str, tuple[int, ...]]
 
 def data_file(path: Path) -> Path | None:
     """The data file of a checkpoint named by that file, its index or their common prefix; None where it is none."""
-    prefix = path.with_suffix("") if path.suffix in (".index", ".meta") or path.name.endswith(DATA) else path
-    file = prefix.with_name(prefix.name + DATA)
     # A data file may have been given another name: its size tells.
-    file = next((f for f in (file, path) if f.is_file()), None)
+    file = next((f for f in (_expected(path), path) if f.is_file()), None)
     return file if file and file.stat().st_size in LAYOUTS else None
+
+
+def lacking(path: Path) -> Path | None:
+    """The data file that a checkpoint named by its index, its graph or their prefix should have, and has not."""
+    parts = (path.parent / (path.name + suffix) for suffix in BESIDE)
+    belongs = path.is_file() if path.suffix in BESIDE else any(part.is_file() for part in parts)
+    return _expected(path) if belongs and not _expected(path).is_file() else None
+
+
+def _expected(path: Path) -> Path:
+    """Where the data file of the checkpoint that `path` names should lie."""
+    prefix = path.with_suffix("") if path.suffix in BESIDE or path.name.endswith(DATA) else path
+    return prefix.parent / (prefix.name + DATA)
 
 
 def read(path: Path) -> dict[str, Tensor]:

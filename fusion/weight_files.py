@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import pathlib
+import pickletools
 import re
 import warnings
 import zipfile
@@ -51,6 +52,10 @@ def read(path: str | Path) -> Contents:
     reader = next((reader for reader in READERS if reader.fits(path, start(path))), None)
     if reader:
         return reader.read(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: expected a weight file; name one that is in it")
+    if lacking := tensorflow_checkpoint.lacking(path):
+        raise FileNotFoundError(f"{path} belongs to a TensorFlow checkpoint, whose data file {lacking} is not there")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
     raise ValueError(f"{path} cannot be read as weights: {what_else(path)}")
@@ -80,7 +85,7 @@ def start(path: Path) -> bytes:
 def is_onnx(path: str | Path) -> bool:
     """Whether a file is an ONNX model, which begins with its version (field 1 of a protobuf message)."""
     head = start(Path(path))
-    return len(head) > 2 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x3A, 0x42)
+    return len(head) > 2 and head[0] == 0x08 and 2 < head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x3A, 0x42)
 
 
 def what_else(path: Path) -> str:
@@ -95,10 +100,13 @@ def what_else(path: Path) -> str:
         return "it is a TensorFlow Lite model"
     if head[257:262] == b"ustar":
         return "it is a tar archive: unpack it first"
+    if what := what_pickle(path):
+        return what
     if re.search(r"\.ckpt\b|\.model\.(data|index|meta)", path.name):
         return "it is a TensorFlow checkpoint, of no network that is known here, or cut"
-    if head.isascii() and head.decode("ascii").isprintable():
-        return f"it is text ({head[:30].decode('ascii')!r}), not the file itself: fetch it again"
+    text = " ".join(head.decode("ascii", "replace").split())
+    if head.isascii() and text.isprintable():
+        return f"it is text ({text[:30]!r}), not the file itself: fetch it again"
     if is_onnx(path):
         return "it is an ONNX file, which is a network and its weights in one: give it as --model, or as the name"
     return "it may be cut, or another kind of file; fetch it again"
@@ -114,6 +122,7 @@ OTHERS = (
     (b"7z\xbc\xaf", "it is a 7z archive: unpack it first"),
     (b"\x93numpy", "it is a NumPy array"),
     (b"gguf", "it is a language model (GGUF)"),
+    (b"\x08\x01\x12", "it is a TensorFlow model (SavedModel, a network and its weights in one)"),
     (b"matlab 5.0", "it is a MATLAB file"),
     (b"\x89png", "it is a picture"),
     (b"\xff\xd8\xff", "it is a picture"),
@@ -175,7 +184,20 @@ def what_archive(path: Path) -> str:
         return "it is an archive of NumPy arrays"
     if names and not any(name.endswith("data.pkl") for name in names):
         return f"it is a ZIP archive (of {names[0]}, ...): unpack it first"
-    return "it may be cut, or another kind of file; fetch it again"
+    return what_pickle(path) or "it may be cut, or another kind of file; fetch it again"
+
+
+def what_pickle(path: Path) -> str:
+    """What a whole pickle that PyTorch did not write is, and what to do; empty for any other file. Nothing is run."""
+    try:
+        with path.open("rb") as file:
+            steps = [(step.name, argument) for step, argument, _ in pickletools.genops(file)]
+    except Exception:  # no pickle, or a cut one, may raise anything
+        return ""
+    # Of few steps: any bytes may be a pickle of a number.
+    if len(steps) < 4 or any(argument == torch.serialization.MAGIC_NUMBER for _, argument in steps):
+        return ""
+    return "it is a Python pickle, which may carry code and is never run; ask for a plain state dict of PyTorch"
 
 
 def _harmless() -> list[Any]:

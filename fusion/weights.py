@@ -189,7 +189,8 @@ FOREIGN = (
     (r"param_groups$", "an optimizer's state"),
     (r"model\.0\.conv\.weight$", "a YOLO detector"),
     (r"patch_embed\.proj\.weight$", "a Restormer, a Swin or another transformer"),
-    (r"cls_token$", "a vision transformer"),
+    (r"(cls|class)_token$", "a vision transformer"),
+    (r"features\.0\.0\.weight$", "a MobileNet, an EfficientNet or a ConvNeXt of torchvision"),
     (
         r"cov1\.cov1\.1\.weight$|cov5\.cov5\.0\.weight$",
         "one half of DIDFuse, whose Encoder.pkl and Decoder.pkl belong side by side",

@@ -178,12 +178,16 @@ def get_weights(name: str, sources: dict, args: argparse.Namespace) -> None:
             continue
         try:
             part = download(f"{repository}/raw/{entry['commit']}/{quote(file['path'])}", path, args.retries)
-            agreed(part, path, file["sha256"])
+            found = agreed(part, path, file["sha256"])
+            if not (file["sha256"] or zipfile.is_zipfile(part)):
+                part.unlink()
+                raise DownloadError("what came is no PyTorch file: a page that asks to log in?")
         except DownloadError as error:
             raise DownloadError(f"{error}; by hand: {file['path']} of {repository}, to {path}") from None
         with disk(path):
             os.replace(part, path)
-        print(f"{name}: {path}: the very file this project was tested with; licence: {entry['licence']}")
+        what = "the very file" if file["sha256"] else f"SHA-256 {found}, which nobody could compare with the file"
+        print(f"{name}: {path}: {what} this project was tested with; licence: {entry['licence']}")
 
 
 # --- archives -------------------------------------------------------------------------------------------------------

@@ -32,6 +32,14 @@ def test_data_index_and_prefix_are_one_checkpoint(tmp_path, name):
         assert all((found[key] == place).all() for place, key in enumerate(sorted(layout)))
 
 
+@pytest.mark.parametrize("name", ["m.index", "m.meta", "m"])
+def test_what_lies_beside_the_data_file_is_not_enough(tmp_path, name):
+    (tmp_path / "m.index").write_bytes(b"\0names")
+    (tmp_path / "m.meta").write_bytes(b"graph")
+    with pytest.raises(FileNotFoundError, match=r"whose data file .*m\.data-00000-of-00001 is not there$"):
+        weights.identify(tmp_path / name)
+
+
 def test_a_cut_file_is_refused(tmp_path):
     layout = next(iter(LAYOUTS.values()))
     data(tmp_path, "m.data-00000-of-00001", layout)

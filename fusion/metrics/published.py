@@ -7,7 +7,7 @@ TarDAL in every cell on TNO and RoadScene, SDNet on MSRS, too.
 
 from __future__ import annotations
 
-from fusion.report import published_cell
+from fusion.report import beside as beside_ours
 
 COLUMNS = ("EN", "SD", "SF", "MI", "SCD", "VIF", "Qabf", "SSIM")
 PROFILE = "cddfuse"
@@ -116,7 +116,7 @@ def certificate(summary: dict, command: str) -> str:
         if rest := [row for row in dataset["rows"] if "published" not in row]:
             parts += [] if rows else [f"## {dataset['name']}"]
             parts += ["Methods of which that paper prints no row here:", _ours(rest)]
-    return "\n\n".join([*parts, *_weights(summary)]) + "\n"
+    return "\n\n".join([*parts, *_left_out(summary), *_weights(summary)]) + "\n"
 
 
 HEAD = """# Printed rows, and what this project gets
@@ -150,21 +150,14 @@ def _table(first: str, lines: list[list[str]]) -> str:
     return "\n".join([*head, *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def _two_decimals(row: dict) -> list[str]:
-    means = [row["mean"].get(name) for name in COLUMNS]
-    return ["-" if mean is None else f"{mean:.2f}" for mean in means]
-
-
 def _beside(rows: list[dict]) -> str:
-    lines = []
-    for row in rows:
-        lines.append([f"{row['model']}, ours", *_two_decimals(row)])
-        lines.append(["printed", *(published_cell(row["published"], name) for name in COLUMNS)])
-    return _table("", lines)
+    return _table("", [[name, *cells] for name, cells in beside_ours(rows, COLUMNS)])
 
 
 def _ours(rows: list[dict]) -> str:
-    return _table("ours", [[row["model"], *_two_decimals(row)] for row in rows])
+    means = [[row["mean"].get(name) for name in COLUMNS] for row in rows]
+    cells = [["-" if mean is None else f"{mean:.2f}" for mean in each] for each in means]
+    return _table("ours", [[row["model"], *each] for row, each in zip(rows, cells, strict=True)])
 
 
 def _remarks(rows: list[dict]) -> list[str]:
@@ -172,8 +165,18 @@ def _remarks(rows: list[dict]) -> list[str]:
     return ["\n".join(remarks)] if remarks else []
 
 
+def _left_out(summary: dict) -> list[str]:
+    """Rows that did not run, by name: why not is a matter of the machine."""
+    names = ", ".join(summary["skipped"])
+    return [f"Left out, as their weights were not there: {names}."] if names else []
+
+
 def _weights(summary: dict) -> list[str]:
     """Which files the rows are of."""
     found = {row["model"]: row["weights"] for d in summary["datasets"] for row in d["rows"] if row.get("weights")}
+    if not found:
+        return []
     lines = [f"| {model} | {about['file']} | {about['sha256']} |" for model, about in found.items()]
-    return ["## Weights", "\n".join(["| method | file | SHA-256 |", "| --- | --- | --- |", *lines])] if lines else []
+    two = any(" + " in about["file"] for about in found.values())
+    note = ["Of two files the checksum is of one after the other: `cat A B | sha256sum`."] if two else []
+    return ["## Weights", *note, "\n".join(["| method | file | SHA-256 |", "| --- | --- | --- |", *lines])]

@@ -19,7 +19,8 @@ def scores(dataset: dict, summary: dict) -> str:
     heads = [_head("model", None, "")]
     heads += [_head(name, m["higher_is_better"], m["note"]) for name, m in summary["metrics"].items()]
     heads += [_head("rank", False, "mean rank over the metrics; 1 is best")] if ranked else []
-    heads += [_head("s/image", False, "median time per picture, without reading and writing files")]
+    timed = "median time per picture, without reading and writing files"
+    heads += [_head("s/image", False, "; ".join(filter(None, [timed, report.seconds_legend(summary)])))]
     if summary.get("costs"):
         heads += [_head(head, False, f"{what}; {report.costs_legend(summary)}") for head, _, what in COSTS]
     directions = {name: m["higher_is_better"] for name, m in summary["metrics"].items()}
@@ -38,18 +39,28 @@ def scores(dataset: dict, summary: dict) -> str:
 
 
 def published(dataset: dict) -> str:
-    """What papers print of the same methods, cell by cell: `=` where ours prints alike, else ours less theirs."""
+    """What papers print of the same methods, below ours, cell by cell: `=` where ours prints alike, else ours less
+    theirs."""
     rows = [row for row in dataset["rows"] if "published" in row]
     if not rows:
         return ""
-    columns = list(dict.fromkeys(name for row in rows for name in row["published"]["printed"]))
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("published", *columns))
+    columns = report.published_columns(rows)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *columns))
     body = ""
-    for row in rows:
-        cells = "".join(f"<td>{report.published_cell(row['published'], name)}</td>" for name in columns)
-        body += f'<tr><th scope="row">{escape(row["model"])}</th>{cells}</tr>\n'
+    for i, (name, cells) in enumerate(report.beside(rows, columns)):
+        printed = ' class="printed"' if i % 2 else ""
+        body += f'<tr{printed}><th scope="row">{escape(name)}</th>{"".join(map(_compared, cells))}</tr>\n'
     table = f'<table class="published"><thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody></table>'
-    return f'<p>{escape(report.published_legend(dataset, rows))}</p>\n<div class="wide">{table}</div>'
+    legend = escape(report.published_legend(dataset, rows)).replace("`=`", "<b>=</b>")
+    return f'<h3>What is printed</h3>\n<p class="about">{legend}</p>\n<div class="wide">{table}</div>'
+
+
+def _compared(cell: str) -> str:
+    """A cell of `report.beside`; what differs stands out."""
+    value, _, off = cell.partition(" ")
+    if not off:
+        return f"<td>{value}</td>"
+    return f'<td>{value} <i class="{"alike" if off == "=" else "off"}">{off}</i></td>'
 
 
 def _head(name: str, higher_is_better: bool | None, note: str) -> str:
@@ -119,7 +130,7 @@ def notes(summary: dict) -> str:
         _list("Failed", [f"{f['dataset']}/{f['image']}: {f['model']}: {f['error']}" for f in summary["failures"]]),
         _list("Not run", [f"{row}: {reason}" for row, reason in summary["skipped"].items()]),
         _list("Incomplete", list(_gaps(summary))),
-        _list("Costs", list(filter(None, [report.costs_legend(summary)]))),
+        _list("Time", list(filter(None, [report.seconds_legend(summary), report.costs_legend(summary)]))),
     ]
     terms = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(m['note'])}</dd>" for name, m in summary["metrics"].items() if m["note"]
