@@ -43,10 +43,14 @@ __all__ = [
 
 def samples(path: str | Path) -> Samples:
     """What a file holds, upright, as stored. Raises OSError where it cannot be opened, ValueError where it is no whole
-    picture of a kind that is read here.
+    picture of a kind that is read here, or one that the memory has no room for.
     """
     data = Path(path).read_bytes()
-    return kind_of(data[:HEAD], path).decode(data, path)
+    try:
+        return kind_of(data[:HEAD], path).decode(data, path)
+    except MemoryError as error:  # a picture of gigabytes, or a header that is damaged or lies
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is larger than the memory, or its header is damaged ({reason}); reduce it") from None
 
 
 def read(path: str | Path, range: How | None = None) -> np.ndarray:
