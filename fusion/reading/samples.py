@@ -13,9 +13,13 @@ ORIENTATION = 274  # the tag of TIFF and EXIF
 
 
 class Note(UserWarning):
-    """Something about a picture that a person should know. `kind` is one word; programs show one note per kind."""
+    """Something about a picture that a person should know. `kind` is one word; programs show one note per kind.
 
-    def __init__(self, text: str, kind: str):
+    Without a kind it is always shown: numba, while it compiles in a thread, gathers everybody's warnings and gives them
+    again by class and text alone.
+    """
+
+    def __init__(self, text: str, kind: str | None = None):
         super().__init__(text)
         self.kind = kind
 
