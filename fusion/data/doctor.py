@@ -24,7 +24,7 @@ from fusion.data.partners import LEAST, Sketch
 from fusion.data.picture_facts import Facts, facts, file_size
 from fusion.data.registration import estimate_shift
 from fusion.names import natural
-from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, pair_names, pictures, twice
+from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, no_pictures, pair_names, pictures, twice
 from fusion.reading import Note
 
 
@@ -119,7 +119,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         else:
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
+        raise ValueError(no_pictures(folder))
     beside = (p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and not is_picture(p))
     within = {path.relative_to(folder).parts[0] for path in files.values()}
     strangers = [p.name for p in beside if p.name not in within]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.reading import headers, ranges, tiff
-from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of, stranger
+from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of, stranger, told
 from fusion.reading.plain import OPENCV_LOG
 from fusion.reading.ranges import How, Range, of_pair, parse
 from fusion.reading.rare import upright
@@ -37,6 +37,7 @@ __all__ = [
     "samples",
     "set_range",
     "stranger",
+    "told",
     "upright",
 ]
 

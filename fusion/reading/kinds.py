@@ -85,7 +85,7 @@ def kind_of(head: bytes, path: str | Path) -> Kind:
     for kind in KINDS:
         if kind.told(head, suffix):
             return kind
-    what = "empty" if not head else next((text for text, told in STRANGERS if told(head, suffix)), "")
+    what = "empty" if not head else next((text for text, is_it in STRANGERS if is_it(head, suffix)), "")
     known = ", ".join(kind.name for kind in KINDS)
     raise ValueError(f"{path} cannot be decoded: it is {what or 'of no kind that is read here'} (read are {known})")
 
@@ -97,10 +97,15 @@ def is_picture(path: str | Path) -> bool:
 
 def stranger(path: str | Path) -> str:
     """What a file is that is no picture read here and no video: in words, or nothing. Raises OSError."""
+    what = told(path)
+    return "" if what.startswith(("a video", "a GIF")) else what
+
+
+def told(path: str | Path) -> str:
+    """What a file is that is no picture read here: in words, or nothing. A GIF and a video are told, too."""
     with Path(path).open("rb") as file:
         head = file.read(HEAD)
-    what = next((text for text, told in STRANGERS if told(head, "")), "")
-    return "" if what.startswith(("a video", "a GIF")) else what
+    return next((text for text, is_it in STRANGERS if is_it(head, "")), "")
 
 
 def holds_picture(path: str | Path) -> bool:
