@@ -16,7 +16,7 @@ from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_pict
 from fusion.reading.plain import OPENCV_LOG
 from fusion.reading.ranges import How, Range, of_pair, parse
 from fusion.reading.rare import upright
-from fusion.reading.samples import Note, Samples, of_type, once
+from fusion.reading.samples import Note, Samples, of_type, once, truncated
 
 __all__ = [
     "OPENCV_LOG",
@@ -92,13 +92,16 @@ def _is_shallow(path: Path) -> bool:
 def file_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of a picture as shown, from its header where that is PNG, JPEG, BMP, WebP or TIFF.
 
-    Raises OSError where the file cannot be opened, ValueError where it is no picture.
+    Raises OSError where the file cannot be opened, ValueError where it is no picture, or a PNG that was cut.
     """
     with Path(path).open("rb") as file:
         head = file.read(HEAD)
         if head.startswith(headers.PNG) and head[12:16] == b"IHDR":
             h, w = int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
-            return (w, h) if headers.png_orientation(file) >= 5 else (h, w)
+            orientation = headers.png_orientation(file)
+            if orientation is None:
+                raise truncated(path, file.seek(0, 2))
+            return (w, h) if orientation >= 5 else (h, w)
         if head.startswith(b"BM") and len(head) >= 26:
             w, h = (int.from_bytes(head[i : i + 4], "little", signed=True) for i in (18, 22))
             return abs(h), w  # a negative height: rows from the top

@@ -119,6 +119,10 @@ def webp_size(path: str | Path) -> tuple[int, int]:
     return (w, h) if turned else (h, w)
 
 
-def png_orientation(file: BinaryIO) -> int:
-    """Of its eXIf chunk, which may stand before or after the pixels."""
-    return next((exif_orientation(file.read(n)) for kind, n in png_chunks(file) if kind == b"eXIf"), 1)
+def png_orientation(file: BinaryIO) -> int | None:
+    """Of its eXIf chunk, which may stand before or after the pixels; None where the file ends before its picture."""
+    orientation, kind = 1, b""
+    for kind, length in png_chunks(file):
+        if kind == b"eXIf":
+            orientation = exif_orientation(file.read(length))
+    return orientation if kind == b"IEND" else None

@@ -101,5 +101,7 @@ def without_alpha(values: np.ndarray, notes: list) -> np.ndarray:
     return colour[..., 0] if colour.shape[2] == 1 else colour
 
 
-def truncated(path: str | Path, data: bytes) -> ValueError:
-    return ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
+def truncated(path: str | Path, data: bytes | int) -> ValueError:
+    """data: the file's, or how many bytes it has."""
+    size = data if isinstance(data, int) else len(data)
+    return ValueError(f"{path} is truncated: it ends before its picture does ({size} bytes); fetch it again")
