@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fusion import images, names
 from fusion.names import Rule, natural
+from fusion.reading import told
 
 EXAMPLES = 3
 
@@ -119,8 +120,17 @@ def by_name(folder: Path) -> dict[str, Path]:
             raise ValueError(twice(folder, files[name], path))
         files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
+        raise ValueError(no_pictures(folder))
     return files
+
+
+def no_pictures(folder: Path) -> str:
+    """What a person should know who gave a folder without pictures."""
+    text = f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files"
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    if what := next((f"{path.name} is {what}" for path in files[:EXAMPLES] if (what := told(path))), ""):
+        return f"{text}; {what}"
+    return f"{text}, found {', '.join(path.name for path in files[:EXAMPLES])}" if files else text
 
 
 def twice(folder: Path, a: Path, b: Path) -> str:
@@ -142,7 +152,9 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    return images.is_picture(path) and not path.name.startswith(".") and path.is_file()
+    """Also of a link that leads nowhere, whose picture would be missing without a word."""
+    named = images.is_picture(path) and not path.name.startswith(".")
+    return named and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from fusion import images
 from fusion.data import alignment, doctor
-from fusion.data.diagnoses import Finding, Patient
+from fusion.data.findings import Finding, Patient
 from fusion.pairing import Folders
 from fusion.terminal import forgive_encodings
 

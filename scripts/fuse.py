@@ -214,8 +214,9 @@ def _kind(path: Path | str) -> str:
         raise FileNotFoundError(f"{path} is not there (looked in {path.absolute().parent})")
     if path.is_dir() or images.holds_picture(path):
         return "folder" if path.is_dir() else "picture"
-    if what := stranger(path):
+    if what := stranger(path) or ("" if path.stat().st_size else "empty"):
         raise ValueError(f"{path} is no kind of picture or video that is read here: it is {what}")
+    videos.opened(path).close()  # whose error says that it is neither
     return "video"
 
 
@@ -223,7 +224,11 @@ def checked_out(args: argparse.Namespace, kind: str) -> Path:
     """Where the result goes. Raises ValueError for a name that cannot hold it or that is a source's, OSError."""
     out: Path = args.out
     if kind == "folder":
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = "there is a file of this name" if isinstance(error, FileExistsError) else error.strerror
+            raise ValueError(f"-o {out} cannot be made ({reason}): two folders are fused into a folder") from None
     else:
         known = images.WRITTEN if kind == "picture" else tuple(videos.CODECS)
         if out.is_dir():

@@ -56,6 +56,29 @@ def test_pairs_by_stem_whatever_the_extension(folders):
     assert pairing.report() == []
 
 
+def test_a_link_that_leads_nowhere_is_no_less_a_picture(folders):
+    ir, vis = folders("a.png", "a.png b.png")
+    (ir / "b.png").symlink_to(ir / "gone" / "b.png")
+    assert [p.name for p in pair_folders(ir, vis).pairs] == ["a", "b"]  # whoever reads it says what is wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "; a.heic is HEIC: save it as PNG"),
+        ("a.gif", b"GIF89a", "; a.gif is a GIF, whose frames are read as a video"),
+        ("a.mp4", b"\0\0\0\x18ftypisom", "; a.mp4 is a video"),
+        ("a.csv", b"1,2", ", found a.csv"),
+    ],
+)
+def test_a_folder_of_something_else_says_what(folders, name, content, what):
+    ir, vis = folders("a.png", "")
+    (vis / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"holds no pictures: expected png, .* files") as caught:
+        pair_folders(ir, vis)
+    assert str(caught.value).endswith(f" files{what}")
+
+
 def test_what_has_no_partner_is_reported(folders):
     ir, vis = folders("a.png b.png d.png", "a.png c.png")
     pairing = pair_folders(ir, vis)
@@ -79,7 +102,7 @@ def test_hidden_files_other_files_and_folders_are_overlooked(folders):
         ("a.png a.jpg", "a.png", "{ir} holds a.jpg and a.png: one picture per name, please"),
         ("a.png", "a.png a.PNG", "{vis} holds a.PNG and a.png: one picture per name, please"),
         ("", "a.png", "{ir} holds no pictures: expected png, tif, tiff, bmp, webp, jpg, jpeg files"),
-        ("a.png", "a.txt", "{vis} holds no pictures: expected png, tif, tiff, bmp, webp, jpg, jpeg files"),
+        ("a.png", "a.txt", "{vis} holds no pictures: expected png, tif, tiff, bmp, webp, jpg, jpeg files, found a.txt"),
         (
             "a.png b.png",
             "c.png d.png",

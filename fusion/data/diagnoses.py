@@ -1,65 +1,17 @@
-"""What the pair doctor can find: each check takes measured pairs and returns findings. Pure functions.
+"""What the pair doctor finds by looking at pictures one by one, and at their colours. Pure functions.
 
 A finding is a problem (the pair would train or score wrongly, or not at all) or a note (worth knowing, nothing to
 mend). The thresholds leave the untouched TNO, RoadScene and MSRS without a problem; where they come from stands in
-`picture_facts.py` and `registration.py`. No paper: these are the mistakes that folders of pairs arrive with.
+`picture_facts.py`. No paper: these are the mistakes that folders of pairs arrive with. Pictures that come twice are
+found by `copies.py`, pairs that show two scenes or lie apart by `placement.py`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
 
-from fusion.data.partners import Sketch, judge
-from fusion.data.picture_facts import ALIKE, BRIGHT, COPY, DIM, Facts, candidates, similarity
-from fusion.data.registration import Shift
-
-Task = Literal["infrared-visible", "medical"]
-SIDES = ("ir", "vis")
-
-# Pixels at a longer side of up to 640, in proportion beyond. The untouched sets hold sure shifts of up to 5.3.
-APART, NOTABLY_APART = 6.0, 3.0
-
-
-class Finding(NamedTuple):
-    """level: `problem` or `note`; check: one word; pair: its name, empty for the folder; text: what and what now."""
-
-    level: Literal["problem", "note"]
-    check: str
-    pair: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.level}: {self.check}: {self.pair + ': ' if self.pair else ''}{self.text}"
-
-
-@dataclass
-class Patient:
-    """A pair, or a file without a partner: its files, and what was measured on them."""
-
-    name: str
-    files: dict[str, Path]
-    facts: dict[str, Facts] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    shift: Shift | None = None
-    sketch: Sketch | None = None
-
-    @property
-    def whole(self) -> bool:
-        return len(self.facts) == 2
-
-    @property
-    def same_size(self) -> bool:
-        return self.whole and len({(f.h, f.w) for f in self.facts.values()}) == 1
-
-
-def few(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
+from fusion.data.findings import SIDES, Finding, Patient, Task, few
+from fusion.data.picture_facts import BRIGHT, DIM, Facts
 
 # --- one picture, one pair -------------------------------------------------------------------------------------------
 
@@ -146,26 +98,7 @@ def results(patients: Sequence[Patient]) -> list[Finding]:
     return findings
 
 
-def partners(patients: Sequence[Patient], *, search: bool = True) -> list[Finding]:
-    """Pairs whose halves show two scenes, or two views of one. search: look for the right partners, too."""
-    sketches = {p.name: p.sketch for p in patients if p.sketch}
-    found = judge(sketches, search=search)
-    if found.shares:
-        share = median(found.shares.values())
-        narrow, wide = ("ir", "vis") if share < 1 else ("vis", "ir")
-        part = f"{narrow} shows about {min(share, 1 / share):.0%} (of a side) of what {wide} shows"
-        name = "" if found.whole else next(iter(found.shares))
-        return [Finding("problem", "view", name, f"{part}: another field of view; --align brings the pairs together")]
-    findings = [
-        Finding("problem", "partners", name, f"ir shows the scene of the visible picture {other}: wrong partners")
-        for name, other in found.partners.items()
-    ]
-    if found.whole:
-        text = f"ir and vis share no edges in {len(found.strange)} of {len(sketches)} pairs"
-        remedy = "wrong partners (names in another order?), another field of view, or far apart"
-        findings.insert(0, Finding("problem", "partners", "", f"{text}: {remedy}; look at a few side by side"))
-    return findings
-
+# --- colours --------------------------------------------------------------------------------------------------------
 
 FALSE_COLOURS = "ir is in false colours, whose luminance is no heat: export it in gray (white hot)"
 FUNCTIONAL = "ir is coloured on black, as PET and SPECT are, and vis is gray: --task medical keeps the colour"
@@ -228,101 +161,6 @@ def colours(patients: Sequence[Patient], task: Task) -> list[Finding]:
     elif gray:
         findings.append(Finding("note", "colour", "", f"vis is gray in {len(gray)} of {len(pairs)} pairs: {few(gray)}"))
     return findings
-
-
-# --- pairs among each other -----------------------------------------------------------------------------------------
-
-
-def duplicates(patients: Sequence[Patient], task: Task) -> list[Finding]:
-    """Pictures that occur twice in one set, or as both halves of a pair."""
-    findings = [
-        Finding("problem", "copy", p.name, "ir and vis are the same picture")
-        for p in patients
-        if p.whole and similarity(p.facts["ir"], p.facts["vis"]) >= COPY
-    ]
-    close = ((a, b, likeness) for a, b, likeness in _alike(patients, patients) if a.name < b.name)
-    return findings + _copies(close, "{other}", task)
-
-
-def leaks(patients: Sequence[Patient], others: Sequence[Patient], where: str, task: Task) -> list[Finding]:
-    """Pictures that occur in the other set too: a network trained there has seen them."""
-    return _copies(_alike(patients, others), "{other} in " + where.replace("{", "{{").replace("}", "}}"), task, "leak")
-
-
-def _alike(a: Sequence[Patient], b: Sequence[Patient]) -> Iterator[tuple[Patient, Patient, dict[str, float]]]:
-    """Pairs of patients that share a picture, with the similarity of each side."""
-    near: dict[tuple[int, int], dict[str, float]] = defaultdict(dict)
-    for side in SIDES:
-        left, right = (_shown(ps, side) for ps in (a, b))
-        for i, j in candidates([f for _, f in left], [f for _, f in right]):
-            likeness = similarity(left[i][1], right[j][1])
-            if likeness >= ALIKE:
-                near[left[i][0], right[j][0]][side] = likeness
-    return ((a[i], b[j], near[i, j]) for i, j in sorted(near))
-
-
-def _shown(patients: Sequence[Patient], side: str) -> list[tuple[int, Facts]]:
-    found = ((i, p.facts.get(side)) for i, p in enumerate(patients))
-    return [(i, f) for i, f in found if f and not f.blank]  # blank pictures are all alike
-
-
-def _copies(close: Iterator, other: str, task: Task, check: str = "duplicate") -> list[Finding]:
-    findings, neighbours, halves = [], [], []
-    for a, b, likeness in close:
-        there = other.format(other=b.name)
-        # Neighbouring slices of a functional picture are nearly the same: both halves must be.
-        if (min if task == "medical" else max)(likeness.values()) < COPY:
-            if len(likeness) == 2:
-                neighbours.append(f"{a.name} = {b.name}")
-        elif len(likeness) == 2 or not (a.whole and b.whole):
-            findings.append(Finding("problem", check, a.name, f"shows the same as {there}"))
-        elif task == "medical":  # one PET picture with several MRI pictures is how these sets are made
-            halves.append(f"{a.name} = {b.name}")
-        else:
-            (side,) = likeness
-            findings.append(Finding("problem", check, a.name, f"{side} is the same as of {there}, its partner is not"))
-    if halves:
-        text = f"{len(halves)} pictures of one modality come twice, with other partners: {few(halves)}"
-        findings.append(Finding("note", check, "", text))
-    if neighbours:
-        text = f"{len(neighbours)} times two pairs are nearly the same (frames, slices): {few(neighbours)}"
-        findings.append(Finding("note", check, "", text))
-    return findings
-
-
-def misregistrations(patients: Sequence[Patient]) -> list[Finding]:
-    """Pairs whose halves lie apart. Only a sure estimate makes a problem."""
-    measured = [(p, p.shift, max(1.0, max(p.facts["ir"].h, p.facts["ir"].w) / 640)) for p in patients if p.shift]
-    findings, notable, vague = [], [], []
-    for patient, shift, unit in measured:
-        amount = f"{shift.pixels:.1f} pixels apart (vis {_direction(shift)})"
-        if not shift.sure:
-            vague.append(patient.name)
-            if shift.margin >= 1 and shift.pixels > APART * unit:
-                findings.append(Finding("note", "shift", patient.name, f"ir and vis may lie {amount}; not sure"))
-        elif shift.pixels > APART * unit:
-            text = f"ir and vis lie {amount}: --align, or leave the pair out"
-            findings.append(Finding("problem", "shift", patient.name, text))
-        elif shift.pixels > NOTABLY_APART * unit:
-            notable.append(f"{patient.name} {shift.pixels:.1f}")
-    if notable:
-        text = f"{len(notable)} of {len(measured)} pairs lie a little apart, in pixels: {few(notable)}"
-        findings.append(Finding("note", "shift", "", text))
-    sure = [s for _, s, _ in measured if s.sure]
-    if len(sure) >= 10:
-        usual = Shift(median(s.dy for s in sure), median(s.dx for s in sure), 0)
-        if usual.pixels > 1.5:
-            text = f"the whole set: vis lies {_direction(usual)} of ir in the median pair"
-            findings.append(Finding("note", "shift", "", text))
-    if vague:
-        text = f"no sure estimate for {len(vague)} of {len(measured)} pairs (too few common edges): {few(vague)}"
-        findings.append(Finding("note", "shift", "", text))
-    return findings
-
-
-def _direction(shift: Shift) -> str:
-    down, right = "down" if shift.dy >= 0 else "up", "right" if shift.dx >= 0 else "left"
-    return f"{abs(shift.dy):.1f} {down}, {abs(shift.dx):.1f} {right}"
 
 
 # --- the set --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The pair doctor: what is wrong with two folders of pairs, found before it spoils a training or a table.
 
-`examine` reads every file once and hands what it measured to the checks of `diagnoses.py`; `quick_check` is the part
-of it that a program can afford at its start, and `check_results` that for fused pictures. Nothing here writes.
+`examine` reads every file once and hands what it measured to the checks: `diagnoses.py` (pictures one by one, colours),
+`copies.py` (what comes twice) and `placement.py` (partners, views, shifts). `quick_check` is the part of it that a
+program can afford at its start, and `check_results` that for fused pictures. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion import images
-from fusion.data import diagnoses
-from fusion.data.diagnoses import Finding, Patient, Task, few
+from fusion.data import copies, diagnoses, placement
+from fusion.data.findings import Finding, Patient, Task, few
 from fusion.data.partners import LEAST, Sketch
 from fusion.data.picture_facts import Facts, facts, file_size
 from fusion.data.registration import estimate_shift
 from fusion.names import natural
-from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, pair_names, pictures, twice
+from fusion.pairing import Folders, Pair, Pairing, is_picture, name_of, no_pictures, pair_names, pictures, twice
 from fusion.reading import Note
 
 
@@ -59,16 +60,16 @@ def examine(
     findings += diagnoses.unreadable(patients) + diagnoses.sizes(patients)
     findings += _of_pictures(patients, task)
     if against:
-        findings += diagnoses.leaks(patients, others, _where(against), task)
+        findings += copies.leaks(patients, others, _where(against), task)
     if shifts:
-        findings += diagnoses.partners(patients) + diagnoses.misregistrations(patients)
+        findings += placement.partners(patients) + placement.misregistrations(patients)
     findings += diagnoses.oddities(patients)
     findings.sort(key=lambda finding: finding.level != "problem")  # stable: the checks keep their order
     return Examination([p for p in patients if len(p.files) == 2], findings)
 
 
 def _of_pictures(patients: Sequence[Patient], task: Task) -> list[Finding]:
-    return diagnoses.colours(patients, task) + diagnoses.blanks(patients) + diagnoses.duplicates(patients, task)
+    return diagnoses.colours(patients, task) + diagnoses.blanks(patients) + copies.duplicates(patients, task)
 
 
 def _where(folders: Folders) -> str:
@@ -118,7 +119,7 @@ def _listing(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
         else:
             files[name] = path
     if not files:
-        raise ValueError(f"{folder} holds no pictures: expected {', '.join(s[1:] for s in images.WRITTEN)} files")
+        raise ValueError(no_pictures(folder))
     beside = (p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and not is_picture(p))
     within = {path.relative_to(folder).parts[0] for path in files.values()}
     strangers = [p.name for p in beside if p.name not in within]
@@ -199,7 +200,7 @@ def quick_check(
     patients = [Patient(pairs[i].name, {"ir": pairs[i].ir, "vis": pairs[i].vis}) for i in chosen]
     _measure(patients, False, 1, None, task == "infrared-visible")
     named = {(f.check, f.pair) for f in findings}
-    looked = diagnoses.unreadable(patients) + _of_pictures(patients, task) + diagnoses.partners(patients, search=False)
+    looked = diagnoses.unreadable(patients) + _of_pictures(patients, task) + placement.partners(patients, search=False)
     findings += [f for f in looked if f.level == "problem" and (f.check, f.pair) not in named]
     findings = [f for f in findings if f.check not in without]
     part = f"{len(opened)} of {len(pairs)} pairs were opened" if len(opened) < len(pairs) else ""

@@ -24,9 +24,11 @@ from fusion.data.sampler import Key, View, tone, view
 from fusion.pairing import find_pairs
 from fusion.registry import DATASETS
 
+UNREADABLE = "problem: unreadable: "
+
 
 def _refuse_useless(pairs: Sequence[pairing.Pair], size: int | None) -> None:
-    """Raise ValueError for pairs that training would stop at hours later: of two sizes, or smaller than the crop."""
+    """Raise ValueError for pairs that training would stop at hours later: cut, of two sizes, smaller than the crop."""
     bad = []
     for pair in pairs:
         try:
@@ -126,8 +128,14 @@ class FolderData:
         return default_collate([self[key] for key in keys])
 
     def remarks(self) -> list[str]:
-        """What a person should know of these pairs before training on them, a line each."""
-        return [*self._left_out, *quick_check(self.pairs, without=self._settled)]
+        """What a person should know of these pairs before training on them, a line each.
+
+        Raises ValueError for a picture that cannot be read, as far as pictures are looked at: a run would end there.
+        """
+        lines = quick_check(self.pairs, without=self._settled)
+        if bad := next((line for line in lines if line.startswith(UNREADABLE)), ""):
+            raise ValueError(f"{bad.removeprefix(UNREADABLE)}: mend it or leave the pair out (scripts/check_pairs.py)")
+        return [*self._left_out, *lines]
 
     @property
     def data_hash(self) -> str:

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from fusion.reading import headers, ranges, tiff
-from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of, stranger
+from fusion.reading.kinds import HEAD, SUFFIXES, WRITTEN, holds_picture, is_picture, kind_of, stranger, told
 from fusion.reading.plain import OPENCV_LOG
 from fusion.reading.ranges import How, Range, of_pair, parse
 from fusion.reading.rare import upright
-from fusion.reading.samples import Note, Samples, of_type, once
+from fusion.reading.samples import Note, Samples, of_type, once, truncated
 
 __all__ = [
     "OPENCV_LOG",
@@ -37,16 +37,21 @@ __all__ = [
     "samples",
     "set_range",
     "stranger",
+    "told",
     "upright",
 ]
 
 
 def samples(path: str | Path) -> Samples:
     """What a file holds, upright, as stored. Raises OSError where it cannot be opened, ValueError where it is no whole
-    picture of a kind that is read here.
+    picture of a kind that is read here, or one that the memory has no room for.
     """
     data = Path(path).read_bytes()
-    return kind_of(data[:HEAD], path).decode(data, path)
+    try:
+        return kind_of(data[:HEAD], path).decode(data, path)
+    except MemoryError as error:  # a picture of gigabytes, or a header that is damaged or lies
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is larger than the memory, or its header is damaged ({reason}); reduce it") from None
 
 
 def read(path: str | Path, range: How | None = None) -> np.ndarray:
@@ -87,13 +92,16 @@ def _is_shallow(path: Path) -> bool:
 def file_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of a picture as shown, from its header where that is PNG, JPEG, BMP, WebP or TIFF.
 
-    Raises OSError where the file cannot be opened, ValueError where it is no picture.
+    Raises OSError where the file cannot be opened, ValueError where it is no picture, or a PNG that was cut.
     """
     with Path(path).open("rb") as file:
         head = file.read(HEAD)
         if head.startswith(headers.PNG) and head[12:16] == b"IHDR":
             h, w = int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
-            return (w, h) if headers.png_orientation(file) >= 5 else (h, w)
+            orientation = headers.png_orientation(file)
+            if orientation is None:
+                raise truncated(path, file.seek(0, 2))
+            return (w, h) if orientation >= 5 else (h, w)
         if head.startswith(b"BM") and len(head) >= 26:
             w, h = (int.from_bytes(head[i : i + 4], "little", signed=True) for i in (18, 22))
             return abs(h), w  # a negative height: rows from the top

@@ -27,7 +27,9 @@ def exif_orientation(exif: bytes) -> int:
 
 
 class Jpeg(NamedTuple):
-    """What stands before the first scan. marker: of the frame header (0xC2 is progressive); flir: FLIR's segments."""
+    """What stands before the first scan. marker: of the frame header (0xC2 is progressive); flir: FLIR's segments;
+    maker: of a thermal camera whose counts are not read here, empty for all others.
+    """
 
     h: int
     w: int
@@ -36,12 +38,13 @@ class Jpeg(NamedTuple):
     marker: int
     orientation: int
     flir: tuple[bytes, ...]
+    maker: str
 
 
 def jpeg(data: bytes | BinaryIO) -> Jpeg | None:
     """The headers of a JPEG; None where there is no frame header."""
     file = BytesIO(data) if isinstance(data, bytes) else data
-    frame, orientation, flir = None, 1, []
+    frame, orientation, flir, maker, of_dji = None, 1, [], "", False
     for marker, length in _segments(file):
         # The frame header is any of SOF0..SOF15 but the tables DHT, JPG and DAC.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and frame is None:
@@ -49,14 +52,19 @@ def jpeg(data: bytes | BinaryIO) -> Jpeg | None:
         elif marker == 0xE1:
             start = file.read(min(length, 6))
             if start == b"Exif\0\0" and orientation == 1:
-                orientation = exif_orientation(start + file.read(length - 6))
+                block = start + file.read(length - 6)
+                orientation, of_dji = exif_orientation(block), b"DJI\0" in block
             elif start.startswith(b"FLIR\0"):
                 flir.append(start + file.read(length - 6))
+        elif marker == 0xE2 and file.read(min(length, 10))[4:] == b"IJPEG\0":  # these two as ExifTool knows them
+            maker = "InfiRay"
+        elif marker == 0xE3 and of_dji:
+            maker = "DJI"
     if frame is None or len(frame[1]) < 6:
         return None
     marker, sof = frame
     h, w = int.from_bytes(sof[1:3], "big"), int.from_bytes(sof[3:5], "big")
-    return Jpeg(h, w, sof[0], sof[5], marker, orientation, tuple(flir))
+    return Jpeg(h, w, sof[0], sof[5], marker, orientation, tuple(flir), maker)
 
 
 def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -111,6 +119,10 @@ def webp_size(path: str | Path) -> tuple[int, int]:
     return (w, h) if turned else (h, w)
 
 
-def png_orientation(file: BinaryIO) -> int:
-    """Of its eXIf chunk, which may stand before or after the pixels."""
-    return next((exif_orientation(file.read(n)) for kind, n in png_chunks(file) if kind == b"eXIf"), 1)
+def png_orientation(file: BinaryIO) -> int | None:
+    """Of its eXIf chunk, which may stand before or after the pixels; None where the file ends before its picture."""
+    orientation, kind = 1, b""
+    for kind, length in png_chunks(file):
+        if kind == b"eXIf":
+            orientation = exif_orientation(file.read(length))
+    return orientation if kind == b"IEND" else None

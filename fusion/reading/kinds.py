@@ -62,6 +62,10 @@ STRANGERS = (
     ("a GIF, whose frames are read as a video", _starts(b"GIF8")),
     ("HEIC: save it as PNG", _brand(b"heic", b"heix", b"mif1", b"msf1", b"hevc")),
     ("JPEG XL: save it as PNG", _starts(b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    ("JPEG XR: save it as PNG or TIFF", _starts(b"II\xbc\x01")),
+    ("a PFM: save it as TIFF or .npy", _starts(b"Pf\n", b"PF\n")),
+    ("a PAM: save it as PNG", _starts(b"P7\n")),
+    ("FLIR's raw format (FFF, SEQ): export it as radiometric JPEG or TIFF", _starts(b"FFF\0", b"AFF\0")),
     ("OpenEXR: save it as TIFF", _starts(b"\x76\x2f\x31\x01")),
     ("Radiance HDR: save it as TIFF", _starts(b"#?RADIANCE", b"#?RGBE")),
     ("a Photoshop file: save it as TIFF", _starts(b"8BPS")),
@@ -81,7 +85,7 @@ def kind_of(head: bytes, path: str | Path) -> Kind:
     for kind in KINDS:
         if kind.told(head, suffix):
             return kind
-    what = "empty" if not head else next((text for text, told in STRANGERS if told(head, suffix)), "")
+    what = "empty" if not head else next((text for text, is_it in STRANGERS if is_it(head, suffix)), "")
     known = ", ".join(kind.name for kind in KINDS)
     raise ValueError(f"{path} cannot be decoded: it is {what or 'of no kind that is read here'} (read are {known})")
 
@@ -93,10 +97,15 @@ def is_picture(path: str | Path) -> bool:
 
 def stranger(path: str | Path) -> str:
     """What a file is that is no picture read here and no video: in words, or nothing. Raises OSError."""
+    what = told(path)
+    return "" if what.startswith(("a video", "a GIF")) else what
+
+
+def told(path: str | Path) -> str:
+    """What a file is that is no picture read here: in words, or nothing. A GIF and a video are told, too."""
     with Path(path).open("rb") as file:
         head = file.read(HEAD)
-    what = next((text for text, told in STRANGERS if told(head, "")), "")
-    return "" if what.startswith(("a video", "a GIF")) else what
+    return next((text for text, is_it in STRANGERS if is_it(head, "")), "")
 
 
 def holds_picture(path: str | Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
+from imagecodecs import deflate_crc32 as crc32  # ten times as fast as zlib's
 
 from fusion.reading import flir, headers
 from fusion.reading.samples import Samples, of_type, oriented, truncated, without_alpha
@@ -19,7 +20,9 @@ from fusion.reading.samples import Samples, of_type, oriented, truncated, withou
 OPENCV_LOG = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and 4 keep getLogLevel and setLogLevel
 GRAY_WITH_ALPHA = 4  # PNG's colour type
 END_OF_IMAGE = b"\xff\xd9"
-HARMLESS = ("Unknown Adobe color transform", "JFIF major revision", "not a JFIF")
+JPEG_LS, HEADERS = b"\xff\xf7", 4096  # its frame header, and the bytes among which that is sought
+PROFILE = b"ICC_PROFILE\0"
+HARMLESS = ("Unknown Adobe color transform", "JFIF major revision", "not a JFIF", "Invalid SOS parameters")
 """Complaints of libjpeg about a picture that is whole all the same."""
 STRAY = 64  # bytes that some cameras leave before a marker; more are pixels that a damage has put out of step
 
@@ -48,6 +51,8 @@ def jpeg(data: bytes, path: str | Path) -> Samples:
     """8-bit gray, YCbCr, RGB and CMYK; EXIF's orientation; the raw counts of FLIR's radiometric files."""
     head = headers.jpeg(data)
     if head is None:
+        if JPEG_LS in data[:HEADERS]:
+            raise ValueError(f"{path} cannot be decoded: it is a JPEG-LS file; save it as PNG or TIFF")
         raise truncated(path, data)
     notes = []
     if head.flir:
@@ -56,9 +61,14 @@ def jpeg(data: bytes, path: str | Path) -> Samples:
             notes.append(("radiometric", "is radiometric: its raw thermal counts are read, not its preview"))
             return of_type(oriented(raw, head.orientation), notes)
         notes.append(("radiometric", "is radiometric, but only its preview could be read, whose levels are no heat"))
+    elif head.maker:
+        text = f"is a radiometric file of {head.maker}: only its preview is read; export its counts as TIFF for more"
+        notes.append(("radiometric", text))
     if head.bits != 8 or head.marker in (0xC3, 0xC7, 0xCB, 0xCF):
         kind = f"{head.bits}-bit" if head.bits != 8 else "lossless"
         raise ValueError(f"{path} cannot be decoded: it is a {kind} JPEG, expected 8 bits; save it as PNG or TIFF")
+    if head.marker < 0xC8 and 8 * len(data) < (head.h // 8) * (head.w // 8):
+        raise truncated(path, data)  # a bit for each block, at least: gigabytes need not be made to find it out
     image = _jpeg_pixels(data, head, path, notes)
     return of_type(oriented(image, head.orientation) if head.orientation != 1 else image, notes)
 
@@ -68,6 +78,9 @@ def _jpeg_pixels(data: bytes, head: headers.Jpeg, path: str | Path, notes: list)
     try:
         image = simplejpeg.decode_jpeg(data, colours)
     except ValueError as error:
+        if "bad ICC marker" in str(error) and PROFILE in data:
+            notes.append(("jpeg", "is a slightly damaged JPEG (bad ICC marker): read anyway"))
+            return _jpeg_pixels(data.replace(PROFILE, PROFILE.lower()), head, path, notes)
         image = _in_spite(str(error), data, colours, head, path, notes)
     if colours == "CMYK":
         return opencv(data, path)  # which knows Adobe's inverted inks
@@ -120,8 +133,13 @@ def _every_scan(data: bytes) -> bool:
 
 def png(data: bytes, path: str | Path) -> Samples:
     """1 to 16 bits, gray, RGB, palette, transparency; eXIf's orientation; the first frame of an animation."""
-    file, orientation, notes, kind = BytesIO(data), 1, [], b""
+    file, view, orientation, notes, kind = BytesIO(data), memoryview(data), 1, [], b""
     for kind, length in headers.png_chunks(file):
+        start = file.tell()
+        end = start + length
+        # libpng finds damage out, too, but tells stderr. Its lower-case chunks may be damaged: it does without them.
+        if kind.isupper() and crc32(view[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"{path} is damaged: part of its picture is lost; fetch it again")
         if kind == b"eXIf":
             orientation = headers.exif_orientation(file.read(length))
         elif kind == b"acTL":

@@ -95,7 +95,8 @@ def array(data: bytes, path: str | Path) -> Samples:
         values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
-    if values.dtype.kind not in "biuf" or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+    is_picture = values.size and (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3))
+    if values.dtype.kind not in "biuf" or not is_picture:
         raise ValueError(
             f"{path} holds an array {values.shape} of {values.dtype}: expected (H, W) or (H, W, 3), integer or float"
         )

@@ -13,9 +13,13 @@ ORIENTATION = 274  # the tag of TIFF and EXIF
 
 
 class Note(UserWarning):
-    """Something about a picture that a person should know. `kind` is one word; programs show one note per kind."""
+    """Something about a picture that a person should know. `kind` is one word; programs show one note per kind.
 
-    def __init__(self, text: str, kind: str):
+    Without a kind it is always shown: numba, while it compiles in a thread, gathers everybody's warnings and gives them
+    again by class and text alone.
+    """
+
+    def __init__(self, text: str, kind: str | None = None):
         super().__init__(text)
         self.kind = kind
 
@@ -97,5 +101,7 @@ def without_alpha(values: np.ndarray, notes: list) -> np.ndarray:
     return colour[..., 0] if colour.shape[2] == 1 else colour
 
 
-def truncated(path: str | Path, data: bytes) -> ValueError:
-    return ValueError(f"{path} is truncated: it ends before its picture does ({len(data)} bytes); fetch it again")
+def truncated(path: str | Path, data: bytes | int) -> ValueError:
+    """data: the file's, or how many bytes it has."""
+    size = data if isinstance(data, int) else len(data)
+    return ValueError(f"{path} is truncated: it ends before its picture does ({size} bytes); fetch it again")

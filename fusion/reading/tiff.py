@@ -25,6 +25,7 @@ SUB_PAGES = 330  # of camera raw files (DNG, NEF), whose first page is a thumbna
 DECISIVE = {256, 257, 258, 259, 262, 266, 274, 277, 284, 317, 320, 338, 339}
 """Tags that decide what the samples are, Orientation among them."""
 WEBP = 50001
+NO_DATA = 42113  # GDAL's tag: the value of pixels that no camera saw, in mosaics of maps
 PILLOWS = {2, 3, 4, 6}  # CCITT RLE, G3, G4; JPEG as TIFF 6.0 had it
 
 
@@ -42,7 +43,7 @@ def decode(data: bytes, path: str | Path) -> Samples:
             if page.compression == WEBP:
                 for at, length in zip(page.dataoffsets, page.databytecounts, strict=True):
                     webp.refuse_damaged(data[at : at + length], path)
-            values = _pixels(page, path)
+            values = _with_data_alone(page, _pixels(page, path), notes)
             image = _meaning(page, values, path, notes)
             return of_type(oriented(image, _tag(page, ORIENTATION, 1)), notes)
     except (IndexError, KeyError, struct.error):  # no first page where the header says it is
@@ -118,6 +119,8 @@ def _pixels(page: tifffile.TiffPage, path: str | Path) -> np.ndarray:
     codec = getattr(page.compression, "name", page.compression)
     try:
         values = page.asarray()
+    except MemoryError:
+        raise
     except NotImplementedError as error:
         raise ValueError(f"{path} cannot be read ({codec}): {_short(error)}; save it uncompressed") from None
     except Exception as error:  # every codec has errors of its own
@@ -128,6 +131,20 @@ def _pixels(page: tifffile.TiffPage, path: str | Path) -> np.ndarray:
         ) from None
     values = values.reshape(page.shape)
     return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values
+
+
+def _with_data_alone(page: tifffile.TiffPage, values: np.ndarray, notes: list) -> np.ndarray:
+    """Pixels that the file says are none become its lowest: -10000 would leave a thermal map no range."""
+    try:
+        nothing = float(page.tags.valueof(NO_DATA))
+    except (TypeError, ValueError):
+        return values
+    empty = np.isnan(values) if np.isnan(nothing) else values == nothing
+    if values.dtype == np.uint8 or not empty.any() or empty.all():
+        return values
+    text = f"has no data in {empty.mean():.1%} of its pixels (marked {nothing:g}): read as its lowest"
+    notes.append(("no data", text))
+    return np.where(empty, values[~empty].min(), values)
 
 
 def _meaning(page: tifffile.TiffPage, values: np.ndarray, path: str | Path, notes: list) -> np.ndarray:

@@ -110,3 +110,11 @@ def test_links_that_lead_back_up_end(tmp_path):
     ir, vis = folders(tmp_path, [f"a/{n}.png" for n in NAMES], [f"a/{n}.png" for n in NAMES])
     (ir / "a" / "up").symlink_to(ir)
     assert len(list(found_pairs(ir, vis))) == len(NAMES)
+
+
+def test_links_that_lead_nowhere_are_streamed_as_they_are_listed(tmp_path):
+    ir, vis = folders(tmp_path, [f"{n}.png" for n in NAMES], [f"{n}.png" for n in NAMES])
+    for side in (ir, vis):
+        (side / "frame7.png").unlink()
+        (side / "frame7.png").symlink_to(tmp_path / "gone.png")
+    assert {p.name for p in found_pairs(ir, vis)} == {p.name for p in pair_folders(ir, vis).pairs} == set(NAMES)

@@ -8,10 +8,11 @@ import pytest
 
 from fusion import images
 from fusion.data import doctor
-from fusion.data.diagnoses import Finding, misregistrations
 from fusion.data.doctor import Folders, examine, quick_check
+from fusion.data.findings import Finding
 from fusion.data.folder import find_pairs
 from fusion.data.picture_facts import COPY, candidates, facts, file_size, similarity
+from fusion.data.placement import misregistrations
 
 H, W = 96, 128
 

@@ -171,3 +171,29 @@ def test_a_tone_stays_within_its_strength_and_only_infrared_is_inverted(source):
     assert any(one.inverted for one in drawn) is (source == 0)
     ramp = np.linspace(0, 1, 5, dtype=np.float32)[None]
     np.testing.assert_allclose(Tone(True, 2, 0.5, 0.25).of(ramp)[0], 0.25 + 0.5 * (1 - ramp[0]) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("1.png", lambda data: data[: len(data) // 2], "1 of 3 pairs cannot be trained on: .*1.png is truncated"),
+        ("1.jpg", lambda data: data[: len(data) // 2], "1: vis: .*1.jpg is (truncated|damaged).*: mend it or leave"),
+        (
+            "1.tif",
+            lambda data: data[: len(data) // 2],
+            "1 of 3 pairs cannot be trained on|1: vis: .*1.tif is truncated",
+        ),
+    ],
+)
+def test_a_picture_that_is_known_to_be_broken_stops_a_run_before_its_first_step(tmp_path, name, change, line):
+    for number in range(3):
+        for side in ("ir", "vi"):
+            noise = np.random.default_rng(number).integers(0, 256, (64, 64), np.uint8)
+            images.write(tmp_path / side / f"{number}.png", noise)
+    (tmp_path / "vi" / "1.png").unlink()
+    images.write(tmp_path / "vi" / name, np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8))
+    whole = (tmp_path / "vi" / name).read_bytes()
+    assert FolderData(root=str(tmp_path), size=32).remarks() is not None
+    (tmp_path / "vi" / name).write_bytes(change(whole))
+    with pytest.raises(ValueError, match=line):
+        FolderData(root=str(tmp_path), size=32).remarks()

@@ -183,7 +183,7 @@ def test_an_animation_is_noted(tmp_path):
 def test_a_damaged_png(tmp_path):
     data = by_pillow(noisy(), "PNG")
     middle = len(data) // 2
-    with pytest.raises(ValueError, match=r"x\.png cannot be decoded"):
+    with pytest.raises(ValueError, match=r"x\.png is damaged: part of its picture is lost"):
         read(tmp_path / "x.png", data[:middle] + bytes(400) + data[middle + 400 :])
 
 
@@ -206,3 +206,93 @@ def test_gray_with_transparency_is_gray(tmp_path, kind, orientation):
     got, notes = read(tmp_path / "x.png", b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
     np.testing.assert_array_equal(got, gray if orientation == 1 else np.rot90(gray, -1))
     assert notes == []
+
+
+@pytest.mark.parametrize("bits", range(8))
+def test_any_damaged_byte_of_a_png_is_found_and_nothing_reaches_stderr(tmp_path, capfd, bits):
+    data = bytearray(by_pillow(noisy()[:16, :16], "PNG"))
+    for at in range(16 + bits, len(data) - 12, 23):  # from the header to the sum of the pixels
+        changed = bytes(data[:at]) + bytes([data[at] ^ 1 << bits]) + bytes(data[at + 1 :])
+        with pytest.raises(ValueError, match=r"x\.png (is damaged|is truncated|cannot be decoded)"):
+            read(tmp_path / "x.png", changed)
+    assert capfd.readouterr().err == ""
+
+
+# --- headers that promise too much ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_jpeg_of_few_bytes_that_calls_itself_huge_is_refused_unmade(tmp_path, kind, monkeypatch):
+    import simplejpeg
+
+    data = bytearray(by_pillow(scene(), "JPEG", **KINDS[kind]))
+    frame = data.find(b"\xff\xc2" if kind == "progressive" else b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 65500, 65500)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", None)  # would take 13 GB
+    with pytest.raises(ValueError, match=r"x\.jpg is truncated"):
+        read(tmp_path / "x.jpg", bytes(data))
+
+
+@pytest.mark.parametrize("picture", [scene(), np.zeros((512, 512, 3), np.uint8)])
+def test_a_flat_jpeg_is_not_taken_for_one(tmp_path, picture):
+    for kind in KINDS.values():
+        assert read(tmp_path / "x.jpg", by_pillow(picture, "JPEG", quality=1, **kind))[0].shape == picture.shape
+
+
+# --- other makers' radiometric files, other JPEGs -------------------------------------------------------------------
+
+
+def with_segments(*segments: tuple[int, bytes]) -> bytes:
+    data = by_pillow(scene(), "JPEG")
+    return data[:2] + b"".join(b"\xff" + bytes([m]) + struct.pack(">H", len(b) + 2) + b for m, b in segments) + data[2:]
+
+
+def made_by(name: str) -> bytes:
+    from PIL import Image
+
+    block = Image.Exif()
+    block[271] = name
+    return block.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("segments", "maker"),
+    [
+        ([(0xE1, made_by("DJI")), (0xE3, bytes(2000))], "DJI"),
+        ([(0xE2, b"\1\0\0\0IJPEG\0\1")], "InfiRay"),
+        ([(0xE1, made_by("DJI"))], None),  # a drone's visible picture
+        ([(0xE1, made_by("Canon")), (0xE3, bytes(2000))], None),
+        ([(0xE2, b"MPF\0" + bytes(20))], None),
+    ],
+)
+def test_the_preview_of_a_makers_own_format_is_said_to_be_one(tmp_path, segments, maker):
+    plain, _ = read(tmp_path / "plain.jpg", by_pillow(scene(), "JPEG"))
+    image, notes = read(tmp_path / "x.jpg", with_segments(*segments))
+    np.testing.assert_array_equal(image, plain)
+    assert len(notes) == (maker is not None)
+    assert all(f"radiometric file of {maker}: only its preview is read; export its counts" in note for note in notes)
+
+
+def test_jpeg_ls_is_named(tmp_path):
+    import imagecodecs
+
+    with pytest.raises(ValueError, match="is a JPEG-LS file; save it as PNG or TIFF"):
+        read(tmp_path / "x.jpg", imagecodecs.jpegls_encode(heat()))
+
+
+def test_a_header_that_is_not_to_the_letter_costs_a_note_and_no_picture(tmp_path, capfd):
+    data = by_pillow(noisy(), "JPEG")
+    whole, _ = read(tmp_path / "whole.jpg", data)
+    scan = data.find(b"\xff\xda") + 5 + 2 * 3  # its first and last coefficient stand after the three channels
+    bad_scan = data[:scan] + b"\0\0" + data[scan + 2 :]
+    profile = b"ICC_PROFILE\0\1\1"  # the first of one, of nothing
+    bad_profile = data[:2] + b"\xff\xe2" + struct.pack(">H", len(profile) + 2) + profile + data[2:]
+    for bad in (bad_scan, bad_profile):
+        image, notes = read(tmp_path / "x.jpg", bad)
+        np.testing.assert_array_equal(image, whole)
+        assert len(notes) == 1
+        assert "is a slightly damaged JPEG" in notes[0]
+    middle = len(bad_profile) // 2
+    with pytest.raises(ValueError, match="part of its picture is lost"):  # the profile hides no other damage
+        read(tmp_path / "x.jpg", bad_profile[:middle] + bytes(2000) + bad_profile[middle + 2000 :])
+    assert capfd.readouterr().err == ""

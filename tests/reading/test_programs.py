@@ -118,6 +118,21 @@ def test_notes_name_the_file_and_come_once(run, tmp_path):
     assert "0.tif holds 2 pages" in errors
 
 
+def test_a_note_survives_a_thread_that_compiles(recwarn):
+    """numba records all warnings of the process meanwhile and issues them anew, as `warn_explicit` has it."""
+    from numba.core.errors import NumbaWarning, WarningsFixer
+
+    from fusion.reading.samples import Note, once
+
+    shown = []
+    with WarningsFixer(NumbaWarning).catch_warnings():
+        warnings.warn(Note("x.png is radiometric", "radiometric"), stacklevel=1)
+    show = once(shown.append)
+    for caught in recwarn:
+        show(caught.message, caught.category)
+    assert shown == ["x.png is radiometric"]
+
+
 def test_score_py_says_what_it_took_counts_for(run, tmp_path):
     for i in range(2):
         raw = 7000 + 8 * heat(96, 128).astype(np.uint16)

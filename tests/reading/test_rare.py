@@ -87,6 +87,10 @@ def test_jpeg_2000_of_more_than_8_bits(tmp_path, bits):
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"%PDF-1.7", "PDF"),
         (b"GIF89a" + b"\0" * 20, "GIF"),
+        (b"II\xbc\x01" + b"\0" * 40, "JPEG XR"),
+        (b"Pf\n2 2\n-1.0\n" + b"\0" * 16, "PFM"),
+        (b"P7\nWIDTH 2\n", "PAM"),
+        (b"FFF\0" + b"\0" * 400, "FLIR's raw format"),
         (b"hello", "of no kind that is read here"),
     ],
 )
@@ -98,11 +102,28 @@ def test_strangers_are_named(tmp_path, name, content, what):
 
 
 @pytest.mark.parametrize(
-    "values", [np.zeros((2, 3, 4, 5)), np.zeros(7), np.zeros((9, 9, 5)), np.array([["a"]]), np.zeros((3, 3), complex)]
+    "values",
+    [
+        np.zeros((2, 3, 4, 5)),
+        np.zeros(7),
+        np.zeros((9, 9, 5)),
+        np.array([["a"]]),
+        np.zeros((3, 3), complex),
+        np.zeros((0, 5)),
+    ],
 )
 def test_arrays_that_are_no_pictures(tmp_path, values):
     with pytest.raises(ValueError, match=r"x\.npy holds an array .*: expected \(H, W\) or \(H, W, 3\)"):
         read(tmp_path / "x.npy", npy(values))
+
+
+def test_an_array_larger_than_the_memory_is_one_line(tmp_path):
+    file = io.BytesIO()
+    head = {"descr": "|u1", "fortran_order": False, "shape": (10**7, 10**7)}
+    np.lib.format.write_array_header_1_0(file, head)
+    with pytest.raises(ValueError, match=r"x\.npy is larger than the memory, or its header is damaged") as caught:
+        read(tmp_path / "x.npy", file.getvalue())
+    assert "\n" not in str(caught.value)
 
 
 def test_an_array_that_carries_code_is_refused(tmp_path):

@@ -236,3 +236,33 @@ def test_a_strip_that_is_not_there(tmp_path):
     lost = data[:at] + b"\0\0" + data[at + 2 :]
     with pytest.raises(ValueError, match=r"x\.tif is (truncated|damaged)"):
         read(tmp_path / "x.tif", lost)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark", "text"),
+    [(np.float32, -10000, "-10000"), (np.float64, np.nan, "nan"), (np.int16, -9999, "-9999"), (np.uint16, 0, "0")],
+)
+def test_pixels_without_data_do_not_count(tmp_path, dtype, mark, text):
+    """As mosaics of thermal maps have them, in a third of the picture; GDAL's tag names the value."""
+    scene = heat().astype(dtype) + 7000
+    stored, plain = scene.copy(), scene.copy()
+    stored[:, :12], plain[:, :12] = mark, scene[:, 12:].min()
+    data = tiff(stored, extratags=[(42113, "s", 0, text, True)])
+    image, notes = read(tmp_path / "x.tif", data, "auto")
+    np.testing.assert_array_equal(image, read(tmp_path / "plain.tif", tiff(plain), "auto")[0])
+    assert f"has no data in 33.3% of its pixels (marked {text}): read as its lowest" in notes[0]
+
+
+def test_black_pixels_of_8_bits_are_a_picture(tmp_path):
+    data = tiff(heat() // 2 * 2, extratags=[(42113, "s", 0, "0", True)])
+    np.testing.assert_array_equal(read(tmp_path / "x.tif", data)[0], heat() // 2 * 2)
+
+
+def test_a_tiff_larger_than_the_memory_is_one_line(tmp_path):
+    data = bytearray(tiff(scene(), compression="deflate"))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        tags = [file.pages.first.tags[name] for name in ("ImageWidth", "ImageLength", "RowsPerStrip")]
+    for tag in tags:
+        data[tag.offset + 2 : tag.offset + 12] = np.array([4], "<u2").tobytes() + np.array([1, 10**7], "<u4").tobytes()
+    with pytest.raises(ValueError, match=r"x\.tif is larger than the memory, or its header is damaged"):
+        read(tmp_path / "x.tif", bytes(data))

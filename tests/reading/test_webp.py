@@ -37,6 +37,24 @@ def test_lossy_with_transparency_is_read(tmp_path):
     assert got.shape == (120, 160, 3)
 
 
+@pytest.mark.parametrize("zeros", [3, 8, 9, 100, 4096])
+@pytest.mark.parametrize("kind", ["noise", "box"])
+def test_a_stream_filled_up_with_zeros_is_read(tmp_path, kind, zeros):
+    data = by_pillow(KINDS[kind](np.random.default_rng(0)), "WEBP", quality=80)
+    plain, _ = read(tmp_path / "plain.webp", data)
+    stream = data[20:] + bytes(zeros + (len(data) + zeros) % 2)
+    filled = data[:4] + (len(stream) + 12).to_bytes(4, "little") + data[8:16] + len(stream).to_bytes(4, "little")
+    np.testing.assert_array_equal(read(tmp_path / "x.webp", filled + stream)[0], plain)
+
+
+@pytest.mark.parametrize("lost", [0.01, 0.1, 0.5])
+def test_the_end_overwritten_by_zeros_is_damage(tmp_path, lost):
+    data = by_pillow(KINDS["noise"](np.random.default_rng(0)), "WEBP", quality=80)
+    number = int(lost * len(data))
+    with pytest.raises(ValueError, match=r"x\.webp is damaged"):
+        read(tmp_path / "x.webp", data[:-number] + bytes(number))
+
+
 # Of a single bit a stream may recover: a coefficient has another sign, and nothing tells.
 DAMAGE = {
     "zeros": lambda part, r: bytes(len(part)),

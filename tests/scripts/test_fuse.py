@@ -238,13 +238,18 @@ def test_side_by_side(run, tmp_path):
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--weights", "w.pth"], "average is rule-b"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "w.pth"], "w.pth is not there"),
         (["ir/a.png", "vi/a.png", "-o", "x.png", "--model", "average", "--device", "cuda:99"], "device: 'cuda:99'"),
-        (["a.txt", "b.txt", "-o", "x.png"], "-o x.png: a video is written as one of .mp4, "),
+        (["a.txt", "b.txt", "-o", "x.png"], "a.txt cannot be read as a video: it may be cut, or of a kind that is not"),
+        (["ir/a.png", "a.txt", "-o", "x.png"], "a.txt cannot be read as a video: it may be cut, or of a kind that is"),
+        (["ir/a.png", "nothing", "-o", "x.png"], "nothing is no kind of picture or video that is read here: it is em"),
+        (["ir", "vi", "-o", "a.txt"], "-o a.txt cannot be made (there is a file of this name): two folders are fused"),
+        (["ir", "vi", "-o", "a.txt/x"], "-o a.txt/x cannot be made (Not a directory): two folders are fused into a"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(run, folders, arguments, message):
     (folders / "empty").mkdir()
     for name in ("a.txt", "b.txt"):
         (folders / name).write_text("text")
+    (folders / "nothing").write_bytes(b"")
     run(*arguments, model=None, status=2)
     (line,) = run.errors
     assert line.startswith(f"error: {message.format(here=folders)}")
@@ -627,7 +632,7 @@ def test_a_damaged_video_is_noticed(run, tmp_path):
 def test_a_file_that_is_no_video(run, tmp_path):
     film(tmp_path / "ir.mp4", sample_frames("ir", frames=5))
     (tmp_path / "vis.mp4").write_bytes((tmp_path / "ir.mp4").read_bytes()[:300])
-    run("ir.mp4", "vis.mp4", "-o", "fused.mp4", status=1)
+    run("ir.mp4", "vis.mp4", "-o", "fused.mp4", status=2)
     assert run.errors[0].startswith("error: vis.mp4 cannot be read as a video: it may be cut")
     assert not (tmp_path / "fused.mp4").exists()
 
@@ -671,7 +676,7 @@ def peak(n):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak(30)
 print(peak(150) - before)
-assert program["main"](["cut.mp4", "vi30.avi", "-o", "out.mp4", "--model", "average"]) == 1
+assert program["main"](["cut.mp4", "vi30.avi", "-o", "out.mp4", "--model", "average"]) == 2
 """
 
 
