@@ -353,6 +353,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
+        for ours, theirs in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+            theirs |= {how: ours[how] for how in ("fused", "foreach") if how in ours}  # this device's, not that one's
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
