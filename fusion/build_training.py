@@ -76,9 +76,10 @@ def _training(options: TrainOptions, folder: Path) -> Run:
     data = _dataset(options)
     per_epoch = len(data) / (options.data.batch_size * options.accumulation)
     phases = _phases(options.phases, network, per_epoch)
-    optimizer, rate_tables = _optimizer(options, network, phases), _rates(options, phases, per_epoch)
+    rate_tables = _rates(options, phases, per_epoch)
     judge, shown = _judge(options.validation), _shown(options.validation, data)
     accelerator = _accelerator(options)
+    optimizer = _optimizer(options, network, phases, accelerator.device)
     if options.checkpointing:
         checkpoint_activations(network)
     summary = {"name": options.data.name, **options.data.options, "pairs": len(data), "sha256": data.data_hash}
@@ -222,19 +223,27 @@ def steps(length: int | str, per_epoch: float) -> int:
     return max(1, round(int(length.split()[0]) * (per_epoch if "epoch" in length else 1)))
 
 
-def _optimizer(options: TrainOptions, network: Network, phases: list[Phase]) -> torch.optim.Optimizer:
+FUSED = ("adam", "adamw")
+"""Optimizers that take a step of all weights in one launch, on a GPU."""
+
+
+def _optimizer(
+    options: TrainOptions, network: Network, phases: list[Phase], device: torch.device
+) -> torch.optim.Optimizer:
     groups = [
         {"params": list(part.parameters()), "name": name}
         for name, part in network.named_children()
         if name in trained_steps(phases)
     ]
-    name = options.optimizer.name
+    name, how = options.optimizer.name, options.optimizer.options
+    if device.type == "cuda" and name.lower() in FUSED and "foreach" not in how:
+        how = {"fused": True, **how}
     known = timm.optim.list_optimizers(exclude_filters=["lbfgs"])
     if name.lower() not in known:
         hint = did_you_mean(name, known)
         raise ValueError(f"optimizer: no optimizer named '{name}'. Known to timm: {', '.join(known)}.{hint}")
     try:
-        return timm.optim.create_optimizer_v2(groups, opt=name, lr=options.rate.lr, **options.optimizer.options)
+        return timm.optim.create_optimizer_v2(groups, opt=name, lr=options.rate.lr, **how)
     except Exception as error:  # whatever an optimizer's constructor makes of options that it does not like
         raise ValueError(f"optimizer: {name} with {options.optimizer.options}: {error}") from error
 

@@ -138,6 +138,11 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
 
 
+def rounded_luminance(image: np.ndarray) -> np.ndarray:
+    """`luminance` in whole 8-bit levels over 255."""
+    return (grey_levels(image) / 255).astype(np.float32)
+
+
 _RED, _GREEN, _BLUE = (float(np.float32(share)) for share in (0.299, 0.587, 0.114))
 
 

@@ -7,6 +7,8 @@ puts the colour of the source back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fusion import images
+from fusion.inference import tensor_pictures
 from fusion.networks.base import Convention, Network
 from fusion.precision import float32_products
 from fusion.reading import How, of_pair, of_type, upright
@@ -57,7 +60,24 @@ def picture(network: Network, ir: np.ndarray, vis: np.ndarray, output: str, task
         form = network.form()
         if form.picture and (made := form.picture(ir, vis, colours)) is not None:
             return made
+    if network.place.is_cuda and on_device(network, ir, vis):
+        return _picture_on_device(network, ir, vis, colours, task, form)
     return finish(network, run(network, *input_planes(network, ir, vis, task), form), colours)
+
+
+def on_device(network: Network, ir: np.ndarray, vis: np.ndarray) -> bool:
+    """Whether what stands around the network can be computed where it stands: not without room for it."""
+    eight_bits = ir.dtype == vis.dtype == np.uint8
+    return eight_bits and network.max_memory is None and network.convention.colour != "ycrcb8"
+
+
+def _picture_on_device(network: Network, ir: np.ndarray, vis: np.ndarray, colours, task: str, form) -> np.ndarray:
+    """`picture` by the network's device: bytes go there and come back, and nothing waits in between."""
+    with _evaluation(network):
+        pair = [torch.from_numpy(np.ascontiguousarray(x)).to(network.place.device) for x in (ir, vis)]
+        colours = pair[colours is vis] if colours is not None else None
+        planes = (plane[None, None] for plane in input_planes(network, *pair, task))
+        return finish(network, (form or network.form()).raw(*planes)[0, 0].float(), colours).cpu().numpy()
 
 
 def _refuse_unknown(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -121,7 +141,8 @@ def check_pair(network: Network, ir: np.ndarray, vis: np.ndarray) -> None:
 
 
 def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the network sees as ir and vis: two (H, W) float32 planes in [0, 1]."""
+    """What the network sees as ir and vis: two (H, W) float32 planes in [0, 1]. Arrays, or uint8 tensors, which give
+    tensors."""
     how = network.convention
     # PET and SPECT are coloured on purpose: their first channel alone would drop most of the signal.
     if how.infrared == "first" and ir.ndim == 3 and task != "medical":
@@ -132,10 +153,13 @@ def input_planes(network: Network, ir: np.ndarray, vis: np.ndarray, task: str) -
     return planes[::-1] if task == "medical" and how.medical_first == "ir" else planes
 
 
-def _plane(image: np.ndarray, rounded: bool) -> np.ndarray:
-    if rounded and image.dtype == np.uint8:
-        return (images.grey_levels(image) / 255).astype(np.float32)
-    return images.luminance(image)
+def _plane(image: np.ndarray | Tensor, rounded: bool) -> np.ndarray | Tensor:
+    how = _functions_for(image)
+    return how.rounded_luminance(image) if rounded and image.dtype in (np.uint8, torch.uint8) else how.luminance(image)
+
+
+def _functions_for(picture: np.ndarray | Tensor):
+    return tensor_pictures if isinstance(picture, Tensor) else images
 
 
 def run(network: Network, ir: np.ndarray, vis: np.ndarray, form: Network | None = None) -> np.ndarray:
@@ -143,16 +167,23 @@ def run(network: Network, ir: np.ndarray, vis: np.ndarray, form: Network | None 
 
     form: the network's, where the caller has just made it.
     """
-    device = network.place.device
+    with _evaluation(network):
+        device = network.place.device
+        ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
+        # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
+        # pictures may pass the form itself.
+        form = form or network.form()
+        return form.raw(ir, vis)[0, 0].float().cpu().numpy()
+
+
+@contextmanager
+def _evaluation(network: Network) -> Iterator[None]:
+    """Evaluation mode, no gradients, float32's products; all as before afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        with torch.inference_mode(), float32_products(device):
-            ir, vis = (torch.from_numpy(np.ascontiguousarray(x))[None, None].to(device) for x in (ir, vis))
-            # Made anew for every picture (milliseconds): whoever changes weights need not tell. A caller with many
-            # pictures may pass the form itself.
-            form = form or network.form()
-            return form.raw(ir, vis)[0, 0].float().cpu().numpy()
+        with torch.inference_mode(), float32_products(network.place.device):
+            yield
     finally:
         for module, training in modes:
             module.training = training
@@ -168,6 +199,8 @@ def stretch(
     low, high = span or (picture.min(), picture.max())
     if epsilon:
         return (picture - low) / (high - low + np.float32(epsilon))
+    if isinstance(picture, Tensor):  # a GPU is not asked which, but computes both
+        return torch.where(high > low, (picture - low) / (high - low), picture)
     return (picture - low) / (high - low) if high > low else picture
 
 
@@ -181,11 +214,12 @@ def colour_source(ir: np.ndarray, vis: np.ndarray, task: str) -> np.ndarray | No
 def finish(
     network: Network, fused: np.ndarray, colours: np.ndarray | None, span: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """The method's final step: raw output (H, W) -> uint8 (H, W), or (H, W, 3) in the colours of `colours`.
+    """The method's final step: raw output (H, W) -> uint8 (H, W), or (H, W, 3) in the colours of `colours`. Arrays, or
+    tensors, which give a tensor.
 
     span: of a method that stretches, what becomes 0 and 1 instead of this picture's own minimum and maximum (video).
     """
-    how = network.convention
+    how, by = network.convention, _functions_for(fused)
     if how.clip:
         fused = fused.clip(0, 1)
     if how.stretch:
@@ -194,7 +228,7 @@ def finish(
     if colours is None or how.colour == "ycrcb":
         fused = fused.clip(0, 1)
     if colours is not None:
-        fused = images.recolour(fused, images.to_float(colours), how.colour)
+        fused = by.recolour(fused, by.to_float(colours), how.colour)
     if how.stretch_picture:
         fused = stretch(fused)
-    return images.to_uint8(fused, how.quantise)
+    return by.to_uint8(fused, how.quantise)

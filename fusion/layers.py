@@ -7,9 +7,10 @@ norm is HINet's (Chen et al., CVPR Workshops 2021) and SHIP's. Each computes wha
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
-from einops import einsum
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -79,23 +80,21 @@ class _AttendChannels(torch.autograd.Function):
     def forward(ctx, qkv: Tensor, temperature: Tensor, project: Tensor, residual: Tensor) -> Tensor:
         q, k, v = qkv.chunk(3, dim=-1)
         gram, squares = _wide(outer(q, k)), sum_of_squares(qkv[..., : -v.shape[-1]])
-        cosines, attention, matrix = _attention_matrix(gram, squares, temperature, project)
-        ctx.save_for_backward(qkv, squares, temperature, project, cosines, attention, matrix)
-        return torch.baddbmm(residual.to(qkv.dtype), v, matrix.to(qkv.dtype))
+        *small, matrix = _attention_matrix(gram, squares, temperature, project)
+        matrix = matrix.to(qkv.dtype)
+        ctx.save_for_backward(qkv, matrix, squares, temperature, project, *small)
+        return torch.baddbmm(residual.to(qkv.dtype), v, matrix)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, ...]:
-        qkv, *small, matrix = ctx.saved_tensors
+        qkv, matrix, *small = ctx.saved_tensors
         c = upstream.shape[-1]
         v = qkv[..., 2 * c :]
-        to_gram, to_squares, to_temperature, to_project = _from_attention_matrix(_wide(outer(v, upstream)), *small)
-        mixing = torch.diag_embed(2 * to_squares)
-        mixing[:, :c, c:] = to_gram
-        mixing[:, c:, :c] = to_gram.mT
+        mixing, to_temperature, to_project = _from_attention_matrix(_wide(outer(v, upstream)), *small)
         gradient = torch.empty_like(qkv)
         torch.bmm(qkv[..., : 2 * c], mixing.to(qkv.dtype), out=gradient[..., : 2 * c])
-        torch.bmm(upstream, matrix.to(qkv.dtype).mT, out=gradient[..., 2 * c :])
+        torch.bmm(upstream, matrix.mT, out=gradient[..., 2 * c :])
         return gradient, to_temperature, to_project, upstream
 
 
@@ -111,58 +110,70 @@ def sum_of_squares(x: Tensor) -> Tensor:
     return torch.stack([sum((_wide(rows) ** 2).sum(0) for rows in image.split(1024)) for image in x])
 
 
+LEAST = 1e-24
+"""Of a sum of squares; what is smaller counts as this."""
+
+
+def _blocks(x: Tensor, heads: int) -> Tensor:
+    """A view of the heads' blocks on the diagonal: (b, c, c) -> (b, heads, c / heads, c / heads)."""
+    return x.unflatten(1, (heads, -1)).unflatten(3, (heads, -1)).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+
+
+def _by_head(project: Tensor, heads: int) -> Tensor:
+    """A view of the output projection: (c, heads * i) -> (heads, i, c)."""
+    return project.t().unflatten(0, (heads, -1))
+
+
 def _attention_matrix(gram: Tensor, squares: Tensor, temperature: Tensor, project: Tensor) -> tuple[Tensor, ...]:
-    """Cosines and their softmax, (b, heads, c / heads, c / heads), and what v is multiplied with: softmax times the
-    output projection, (b, c, c); all float32.
+    """1 / (|q| |k|), cosines and their softmax, (b, heads, c / heads, c / heads) each, and what v is multiplied with,
+    softmax times the output projection, (b, c, c); all float32.
 
     gram: q^T k, (b, c, c), of which only the heads' blocks on the diagonal count. squares: |q|^2 and |k|^2, (b, 2c).
     """
     b, c, _ = gram.shape
     heads = len(temperature)
     with torch.autocast(gram.device.type, enabled=False):
-        norm_q, norm_k = _norms(squares, heads)
-        blocks = gram.view(b, heads, c // heads, heads, c // heads).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
-        cosines = blocks / (norm_q * norm_k)
+        of_q, of_k = squares.clamp(min=LEAST).rsqrt().unflatten(1, (2, heads, -1)).unbind(1)
+        scale = of_q[..., None] * of_k[..., None, :]
+        cosines = _blocks(gram, heads) * scale
         attention = (cosines * temperature).softmax(dim=-1)
-        matrix = einsum(attention, project.view(c, heads, c // heads), "b m i j, o m i -> b m j o").reshape(b, c, c)
-    return cosines, attention, matrix
-
-
-LEAST = 1e-24
-"""Of a sum of squares; what is smaller counts as this."""
-
-
-def _norms(squares: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """(b, heads, c / heads, 1) of q and (b, heads, 1, c / heads) of k."""
-    norm_q, norm_k = squares.clamp(min=LEAST).sqrt().unflatten(1, (2, heads, -1)).unbind(1)
-    return norm_q[..., None], norm_k[..., None, :]
+        matrix = (attention.mT @ _by_head(project, heads)).view(b, c, c)
+    return scale, cosines, attention, matrix
 
 
 def _from_attention_matrix(
-    upstream: Tensor, squares: Tensor, temperature: Tensor, project: Tensor, cosines: Tensor, attention: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of `_attention_matrix` for gram, squares, temperature and project.
+    upstream: Tensor,
+    squares: Tensor,
+    temperature: Tensor,
+    project: Tensor,
+    scale: Tensor,
+    cosines: Tensor,
+    attention: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From the gradient of `_attention_matrix`'s matrix: what [q, k] is multiplied with to be its gradient,
+    (b, 2c, 2c), and the gradients of temperature and project.
 
-    With A the softmax and S = A * (dA - rows' sums of dA * A) the gradient before it: dG = S t / (|q| |k|), and
-    d|q|^2 = -(rows' sums of S t cos) / (2 |q|^2), likewise for k by columns.
+    With S the gradient before the softmax and t the temperature: dG = S t / (|q| |k|), and d|q|^2 = -(rows' sums of
+    S t cos) / (2 |q|^2), likewise for k by columns; |q|^2 counts twice in q's gradient.
     """
     b, c, _ = upstream.shape
     heads = len(temperature)
     with torch.autocast(upstream.device.type, enabled=False):
-        upstream, weights = upstream.view(b, heads, c // heads, c), project.view(c, heads, c // heads)
-        to_project = einsum(attention, upstream, "b m i j, b m j o -> o m i").reshape(c, c)
-        to_attention = einsum(upstream, weights, "b m j o, o m i -> b m i j")
-        product = to_attention * attention
-        to_scores = product - attention * product.sum(-1, keepdim=True)
+        upstream = upstream.view(b, heads, c // heads, c)
+        to_project = (attention @ upstream).sum(0).view(c, c).t()
+        to_attention = _by_head(project, heads) @ upstream.mT
+        to_scores = torch.ops.aten._softmax_backward_data(to_attention, attention, -1, attention.dtype)
         shares = to_scores * cosines
         to_temperature = shares.sum((0, 2, 3)).view_as(temperature)
         shares, to_cosines = shares * temperature, to_scores * temperature
-        sums = torch.stack((shares.sum(-1), shares.sum(-2)), dim=1).view(b, 2 * c)
-        to_squares = torch.where(squares >= LEAST, sums / (-2 * squares), 0)
-        norm_q, norm_k = _norms(squares, heads)
-        to_gram = upstream.new_zeros(b, heads, c // heads, heads, c // heads)
-        to_gram.diagonal(dim1=1, dim2=3).copy_((to_cosines / (norm_q * norm_k)).permute(0, 2, 3, 1))
-    return to_gram.view(b, c, c), to_squares, to_temperature, to_project
+        sums = torch.cat((shares.sum(-1), shares.sum(-2)), dim=1).view(b, 2 * c)
+        mixing = upstream.new_zeros(b, 2 * c, 2 * c)
+        counted = F.threshold(squares, LEAST, math.inf)  # what counts as LEAST has no gradient
+        mixing.diagonal(dim1=1, dim2=2).addcdiv_(sums, counted, value=-1)
+        to_gram = mixing[:, :c, c:]
+        torch.mul(to_cosines, scale, out=_blocks(to_gram, heads))
+        mixing[:, c:, :c] = to_gram.mT
+    return mixing, to_temperature, to_project
 
 
 # --- reflected border -----------------------------------------------------------------------------------------------

@@ -374,12 +374,14 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
         if args.align and not pairs.live:
             fuser.one_size.prepare(some_pairs(args, ranged))
         written = 0
+        # A GPU leaves the processor free to read the next frames.
+        coming = videos.ahead(pairs) if fuser.network.place.is_cuda and not pairs.live else iter(pairs)
         with (
             videos.writing(args.out, pairs.fps) as append,
             tqdm(total=pairs.total, unit="frame", dynamic_ncols=True, disable=None) as bar,
         ):
             try:
-                for frames in pairs:
+                for frames in coming:
                     fused = fuser(*(f(frame) for f, frame in zip(ranged, frames, strict=True)))
                     append(fused)
                     written += 1
@@ -390,6 +392,7 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
                 if not pairs.live or not written:
                     raise
             finally:
+                coming.close()
                 for each in sources:
                     each.close()
             if not written:

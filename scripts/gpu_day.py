@@ -34,6 +34,8 @@ import yaml
 
 import fusion
 from fusion import images, infer
+from fusion.networks.learned.blocks import GatedFeedForward
+from fusion.networks.learned.cddfuse import PairedFeedForward
 from fusion.terminal import forgive_encodings
 from fusion.training import record
 
@@ -151,6 +153,25 @@ class Day:
             found[f"{network} phase {phase}"] = last
         return found
 
+    def grouped(self, seconds: float) -> dict:
+        """A base block's feed-forward, forward and backward: its convolution of two channels a group as it is, and as
+        two depth-wise ones, a CPU's way. The first is taken on GPUs until somebody has seen this."""
+        size = (1, 16, 16) if self.args.tiny else (16, 128, 128)
+        block = PairedFeedForward(dim=64, hidden=64).to("cuda", memory_format=torch.channels_last)
+        ways = {"grouped": lambda x: GatedFeedForward.forward(block, x), "depth-wise": block.by_depth_wise}
+        found = {}
+        for dtype in (torch.bfloat16, torch.float32):
+            x = torch.rand(*size, 64, device="cuda", requires_grad=True)
+            for name, way in ways.items():
+
+                def step(way=way, x=x, dtype=dtype) -> None:
+                    with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+                        y = way(x)
+                    y.float().sum().backward()
+
+                found[f"{name}, {str(dtype).removeprefix('torch.')}"] = {"ms": milliseconds(step)}
+        return found
+
     def long_run(self, network: str, seconds: float) -> dict:
         """Steps in bf16, stopped half way and resumed: how far they came, and which were not finite."""
         steps = self.args.steps
@@ -195,6 +216,19 @@ class Day:
         status = self.program(name, *command, seconds=left, stop=lambda: False)
         kept = sorted((self.out / f"runs/{name}/checkpoints").glob("step_*.pt"))
         return {"exit status": status, "checkpoint": str(kept[-1]) if kept else "none"}
+
+
+def milliseconds(do: Callable[[], object], repeats: int = 20) -> float:
+    """Of a run on the GPU, by its own clock."""
+    for _ in range(3):
+        do()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(repeats):
+        do()
+    end.record()
+    end.synchronize()
+    return round(start.elapsed_time(end) / repeats, 3)
 
 
 def about() -> dict:
@@ -247,6 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
     day.part("agreement", 0.1, day.agreement)
     day.part("inference", 0.25, day.inference)
     day.part("steps", 0.25, day.steps)
+    day.part("grouped convolution", 0.05, day.grouped)
     for network in LONG_RUNS:
         day.part(f"long run of {network}", 0.35, lambda seconds, network=network: day.long_run(network, seconds))
     day.part("training", 1.0, day.train)

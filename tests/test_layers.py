@@ -53,11 +53,15 @@ def test_gradient_of_the_attention_matrix():
     gram[0, 3], gram[1, :, 4] = 0, 0
     others = torch.rand(heads, 1, 1, dtype=torch.float64), torch.randn(c, c, dtype=torch.float64)
     inputs = [x.requires_grad_() for x in (gram, squares, *others)]
-    cosines, attention, matrix = layers._attention_matrix(*inputs)
+    *kept, matrix = layers._attention_matrix(*inputs)
     direction = torch.randn_like(matrix)
-    expected = torch.autograd.grad(matrix, inputs, direction, retain_graph=True)
-    found = layers._from_attention_matrix(direction, *inputs[1:], cosines, attention)
-    for ours, theirs in zip(found, expected, strict=True):
+    to_gram, to_squares, *expected = torch.autograd.grad(matrix, inputs, direction, retain_graph=True)
+    # Of q^T k and the squares: [dq, dk] = [q, k] times this.
+    mixing = torch.diag_embed(2 * to_squares)
+    mixing[:, :c, c:], mixing[:, c:, :c] = to_gram, to_gram.mT
+    with torch.no_grad():
+        found = layers._from_attention_matrix(direction, *inputs[1:], *kept)
+    for ours, theirs in zip(found, (mixing, *expected), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-12)
 
 

@@ -233,3 +233,39 @@ def test_a_turned_video_is_read_upright(tmp_path, degrees):
 def matrix(a, b, c, d):
     """Nine numbers with 16, of the last column 30, bits after the point."""
     return np.array([a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+
+
+# --- reading ahead --------------------------------------------------------------------------------------------------
+
+
+def test_the_next_pair_is_made_while_the_one_before_is_in_use():
+    made = [threading.Event() for _ in range(3)]
+
+    def source():
+        for number, event in enumerate(made):
+            event.set()
+            yield number
+
+    seen = []
+    for number in videos.ahead(source()):
+        assert all(event.wait(10) for event in made[: number + 2])
+        assert not any(event.is_set() for event in made[number + 2 :])
+        seen.append(number)
+    assert seen == [0, 1, 2]
+    assert list(videos.ahead(())) == []
+
+
+def test_an_error_comes_in_its_place_and_closing_ends_the_thread():
+    def source():
+        yield 1
+        raise ValueError("frame 2 is damaged")
+
+    coming = videos.ahead(source())
+    assert next(coming) == 1
+    with pytest.raises(ValueError, match="frame 2 is damaged"):
+        next(coming)
+    before = threading.active_count()
+    coming = videos.ahead(iter(range(5)))
+    next(coming)
+    coming.close()
+    assert threading.active_count() == before

@@ -33,10 +33,10 @@ class Share:
         return cls(distributed.get_rank(), world)
 
     def device(self, name: str) -> str:
-        """A name for `build.device`: `auto` is the GPU of this process, where there are GPUs."""
+        """A name for `build.device`: `auto` and `cuda` are the GPU of this process, where there are GPUs."""
         import torch
 
-        if name != "auto" or self.world == 1 or not torch.cuda.is_available():
+        if name not in ("auto", "cuda") or self.world == 1 or not torch.cuda.is_available():
             return name
         return f"cuda:{int(os.environ.get('LOCAL_RANK', self.rank)) % torch.cuda.device_count()}"
 

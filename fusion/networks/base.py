@@ -286,6 +286,7 @@ class InferenceForm(Network):
     def __init__(self, network: Network, compute: Callable[[Tensor, Tensor], Tensor]):
         super().__init__()
         self.learned, self.convention, self.min_size = network.learned, network.convention, network.min_size
+        self.max_memory = network.max_memory
         self.has_weights = True  # or `network` has said that it lacks them
         self.method = type(network).__name__
         self.compute = compute

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,6 +45,39 @@ class Progress:
     best: float | None = None
     not_finite: int = 0
     """Steps in a row that were skipped."""
+
+
+class Verdict:
+    """What a step was: its losses, its gradients' norms (by part, before clipping), whether a signal asks to stop.
+
+    values: the norms of the phase's parts and the wish to stop, in one tensor, which travels to the host while the
+    device goes on; who first wants to know one of them waits for it.
+    """
+
+    def __init__(self, step: int, phase: Phase, losses: dict[str, Tensor], names: list[str], values: Tensor):
+        self.step, self.phase, self.losses, self.names = step, phase, losses, names
+        self._values = values.to("cpu", non_blocking=True)
+        self._arrived = torch.cuda.Event() if values.is_cuda else None
+        if self._arrived:
+            self._arrived.record()
+
+    @functools.cached_property
+    def _read(self) -> list[float]:
+        if self._arrived:
+            self._arrived.synchronize()
+        return self._values.tolist()
+
+    @property
+    def norms(self) -> dict[str, float]:
+        return dict(zip(self.phase.trains, self._read[:-1], strict=True))
+
+    @property
+    def asked(self) -> bool:
+        return self._read[-1] > 0
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.norms.values()))
 
 
 class Trainer:
@@ -88,6 +122,9 @@ class Trainer:
         self.plain = self.ema.module if self.ema else copy.deepcopy(network)
         self.optimizer = accelerator.prepare(optimizer)
         self.stop, self.someone_asks = Stop(), False
+        self.unsettled: Verdict | None = None
+        # An optimizer that itself leaves weights alone where a gradient is not finite need not wait for the host.
+        self.late = self.device.type == "cuda" and getattr(optimizer, "_step_supports_amp_scaling", False)
         if compile:
             compile_parts(network)
 
@@ -112,20 +149,16 @@ class Trainer:
         objective = self.accelerator.prepare(phase.objective)
         objective.train()
         while self.progress.step < phase.end:
-            self.set_rates()
-            losses, norms, names = self.one_step(objective, phase, stream)
-            self.progress.step += 1
-            if self.progress.not_finite:
-                self.report_skipped(losses, norms, names)
+            verdict = self.one_step(objective, phase, stream)
             stop = self.someone_asks if self.accelerator.num_processes > 1 else self.stop.asked > 0
-            self.do_what_is_due(phase, losses, norms, save=stop)
+            self.do_what_is_due(verdict, save=stop)
             if stop:
                 return False
         return True
 
-    def one_step(self, objective: nn.Module, phase: Phase, stream: Iterator[dict]) -> tuple[dict, dict, list[str]]:
-        """Terms (tensors), gradient norms before clipping, sample names. What is not finite changes no weight."""
-        sums: dict[str, Tensor] = {}
+    def one_step(self, objective: nn.Module, phase: Phase, stream: Iterator[dict]) -> Verdict:
+        """What is not finite changes no weight."""
+        sums: Tensor | float = 0.0
         names: list[str] = []
         for i in range(self.accumulation):
             batch = self.next_batch(stream)
@@ -136,16 +169,37 @@ class Trainer:
                 # A loss that is not finite turns every gradient into NaN, which all processes see in the norms below.
                 poison = losses["total"].detach() * 0 + 1
                 self.accelerator.backward(losses["total"], gradient=poison)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach() / self.accumulation
+            terms = torch.stack([value.detach() for value in losses.values()])  # together: fewer launches
+            sums = sums + terms / self.accumulation if self.accumulation > 1 else terms
             self.watch.patches += len(batch["ir"]) * self.accelerator.num_processes
-        norms = self.clip(phase)
-        finite = all(map(math.isfinite, norms.values()))
-        if finite or self.accelerator.scaler is not None:
-            self.optimizer.step()  # fp16's scaler looks for itself, and lowers its scale
+        self.settle()  # the step before: its verdict has arrived while the device was busy with this one
+        self.set_rates()
+        values = self.clip(phase)
+        self.progress.step += 1
+        losses = dict(zip(losses, sums.unbind(), strict=True))
+        verdict = self.unsettled = Verdict(self.progress.step, phase, losses, names, values)
+        self.step_of_optimizer(verdict, values)
         self.optimizer.zero_grad(set_to_none=True)
-        self.count(phase, finite)
-        return sums, norms, names
+        if not self.late:
+            self.settle()
+        return verdict
+
+    def step_of_optimizer(self, verdict: Verdict, values: Tensor) -> None:
+        if self.accelerator.scaler is None:  # fp16's scaler looks for itself, and lowers its scale
+            if self.late:
+                self.optimizer.optimizer.found_inf = 1 - values.isfinite().all().float()
+            elif not verdict.finite:
+                return
+        self.optimizer.step()
+
+    def settle(self) -> None:
+        """Draw the conclusions of the last step, unless that is done: counts, averages, and whether it was skipped."""
+        verdict, self.unsettled = self.unsettled, None
+        if verdict:
+            self.someone_asks = verdict.asked
+            self.count(verdict.phase, verdict.finite)
+            if self.progress.not_finite:
+                self.report_skipped(verdict)
 
     def next_batch(self, stream: Iterator[dict]) -> dict:
         """The next batch. A picture that has become unreadable costs no steps: the run is saved first, by one process
@@ -162,19 +216,15 @@ class Trainer:
                 f"{reason_of(error)}; step {step} is saved: mend the file and --resume continues"
             ) from error
 
-    def clip(self, phase: Phase) -> dict[str, float]:
-        """Clip the gradient of each part by itself; returns the norms before."""
+    def clip(self, phase: Phase) -> Tensor:
+        """Clip the gradient of each part by itself; returns the norms before, and whether a signal asks to stop."""
         self.accelerator.unscale_gradients()
         norms = [
             nn.utils.clip_grad_norm_(getattr(self.network, part).parameters(), phase.clip) for part in phase.trains
         ]
         # Whether a signal has reached any process travels with them: all must leave at the same step.
         values = torch.stack([*norms, torch.full_like(norms[0], self.stop.asked)])
-        if self.accelerator.num_processes > 1:
-            values = self.accelerator.reduce(values, "mean")
-        *norms, asked = values.tolist()  # the step's one wait for the device
-        self.someone_asks = asked > 0
-        return dict(zip(phase.trains, norms, strict=True))
+        return self.accelerator.reduce(values, "mean") if self.accelerator.num_processes > 1 else values
 
     def count(self, phase: Phase, finite: bool) -> None:
         if not finite:
@@ -186,31 +236,38 @@ class Trainer:
         if self.ema:
             self.ema.update(self.network)
 
-    def do_what_is_due(self, phase: Phase, losses: dict, norms: dict, *, save: bool) -> None:
+    def do_what_is_due(self, verdict: Verdict, *, save: bool) -> None:
         """Log, validate, save."""
-        step = self.progress.step
+        step, phase = self.progress.step, verdict.phase
         at_end = step == self.phases[-1].end
-        if due(step, self.every.log) or at_end:
-            means = self.accelerator.reduce(torch.stack([*losses.values()]), "mean").tolist()
+        log, validate, save = (
+            at_end or now
+            for now in (due(step, self.every.log), due(step, self.every.validate), save or due(step, self.every.save))
+        )
+        if log or validate or save:
+            self.settle()
+        if log:
+            means = self.accelerator.reduce(torch.stack([*verdict.losses.values()]), "mean").tolist()
             rates = {part: self.rate(part) for part in phase.trains}
-            self.watch.scalars(step, phase.name, dict(zip(losses, means, strict=True)), norms, rates)
-        if due(step, self.every.validate) or at_end:
+            terms = dict(zip(verdict.losses, means, strict=True))
+            self.watch.scalars(step, phase.name, terms, verdict.norms, rates)
+        if validate:
             self.validate(phase)
-        if due(step, self.every.save) or at_end or save:
+        if save:
             self.save()
         self.watch.advance()
 
-    def report_skipped(self, losses: dict, norms: dict, names: list[str]) -> None:
-        bad = [name for name, value in losses.items() if not value.isfinite()]
+    def report_skipped(self, verdict: Verdict) -> None:
+        names, bad = verdict.names, [name for name, value in verdict.losses.items() if not value.isfinite()]
         if self.accelerator.num_processes > 1:
             names, bad = gather_object(names if bad else []), list(dict.fromkeys(gather_object(bad)))
         if bad or self.accelerator.scaler is None:  # else fp16 is merely looking for its scale
-            bad = bad or [f"gradient of {part}" for part, norm in norms.items() if not math.isfinite(norm)]
+            bad = bad or [f"gradient of {part}" for part, norm in verdict.norms.items() if not math.isfinite(norm)]
             samples = ", ".join(map(str, names)) or "any"
-            self.watch.say(f"step {self.progress.step} skipped: {', '.join(bad)} not finite; samples: {samples}")
+            self.watch.say(f"step {verdict.step} skipped: {', '.join(bad)} not finite; samples: {samples}")
         if self.progress.not_finite >= self.patience:
             raise Diverged(
-                f"{self.patience} steps in a row were not finite, the last at step {self.progress.step}; the last good "
+                f"{self.patience} steps in a row were not finite, the last at step {verdict.step}; the last good "
                 f"checkpoint: {self.checkpoints.last() or 'none'}. Lower rate.lr, or look at the samples named"
             )
 
@@ -279,6 +336,7 @@ class Trainer:
         self.meet()
 
     def state(self) -> dict[str, Any]:
+        self.settle()
         scaler = self.accelerator.scaler
         return {
             "network": self.network.state_dict(),
@@ -295,6 +353,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
+        for ours, theirs in zip(self.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+            theirs |= {how: ours[how] for how in ("fused", "foreach") if how in ours}  # this device's, not that one's
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])

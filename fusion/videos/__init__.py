@@ -7,7 +7,7 @@ frames are held at a time, whatever the length.
 from fusion.videos.depth import with_range
 from fusion.videos.live import Live
 from fusion.videos.sources import FPS, LIVE, Pictures, Video, is_source, opened
-from fusion.videos.timeline import Pairs
+from fusion.videos.timeline import Pairs, ahead
 from fusion.videos.window import Window
 from fusion.videos.writing import CODECS, writing
 
@@ -20,6 +20,7 @@ __all__ = [
     "Pictures",
     "Video",
     "Window",
+    "ahead",
     "is_source",
     "opened",
     "with_range",

@@ -5,13 +5,30 @@ So sources of different rate, of a varying one and with a late start meet; of tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from fusion.videos.live import Live
 
 Frame = tuple[float, np.ndarray]
+T = TypeVar("T")
+END = object()
+
+
+def ahead(things: Iterable[T]) -> Iterator[T]:
+    """The same in the same order: a thread makes the next one while the one before is in use.
+
+    Close it before what the things come from. An error comes in the place of the thing that could not be made.
+    """
+    source = iter(things)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, source, END)
+        while (thing := coming.result()) is not END:
+            coming = pool.submit(next, source, END)
+            yield thing
 
 
 class _Track:

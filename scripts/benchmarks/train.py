@@ -185,7 +185,7 @@ def our_steps(args: argparse.Namespace, batch: dict) -> tuple[list[float], list[
         trainer = Trainer(
             network=network,
             phases=[phase],
-            optimizer=torch.optim.Adam(groups, lr=1e-4),
+            optimizer=torch.optim.Adam(groups, lr=1e-4, fused=args.device == "cuda" or None),
             rates={part: [1e-4] for part in cls.trains},
             batches=stream,
             accelerator=Accelerator(mixed_precision="bf16" if "bf16" in args.way else "no", cpu=args.device == "cpu"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusion import build
+from fusion import build, precision
 from fusion.inference import costs
 
 
@@ -41,6 +41,30 @@ def test_memory_counts_the_pictures(small):
     network, cost = small
     large = costs.in_a_process(network, 768, 768, threads=1, repeats=0)["peak"]
     assert large - cost["mebibytes"] > 64 * 4 * 768 * 768 / 2**20  # its widest map at least
+
+
+def test_a_gpu_is_warm_before_it_is_measured(monkeypatch):
+    """A first run compiles, a second may record a graph: neither in seconds nor in the peak of tensors. Convolutions
+    are those of pictures: TF32, PyTorch's own setting, would be another method's time."""
+    happened = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: happened.append("reset"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 * 2**20)
+    clock = iter(range(1000))
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock) if happened.count("reset") else 0.0)
+    convolutions = precision._convolutions()
+    before = getattr(convolutions, precision.NAME)
+    setattr(convolutions, precision.NAME, precision.ROUNDED)
+
+    def fuse():
+        happened.append(getattr(convolutions, precision.NAME))
+
+    try:
+        found = costs.watched(fuse, "cuda", repeats=4)
+    finally:
+        setattr(convolutions, precision.NAME, before)
+    exact = precision.EXACT
+    assert happened == [exact, exact, exact, "reset", exact, exact, exact, exact]
+    assert (found["seconds"], found["peak"]) == (1, 5)
 
 
 def test_errors_are_one_line():

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import fusion
-from fusion import build_training, images, infer, weights
+from fusion import build, build_training, images, infer, weights
 from fusion.data.patch_data import PatchData
 from fusion.networks import CDDFuse
 from fusion.training import checkpoint, record
@@ -368,6 +368,26 @@ def test_processes_without_a_gpu_each_are_refused(place, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert build_training._own_device("auto") == "cuda:0"
     assert build_training._own_device("cpu") == "cpu"
+
+
+def test_a_process_touches_no_gpu_but_its_own(place, monkeypatch):
+    """A context of half a GiB on the first GPU for every process, else; and accelerate would sit there."""
+    touched = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(build, "_unusable", lambda device: touched.append(str(device)))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: touched.append(f"set {device}"))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(build_training, "computes_in_bf16", lambda device: True)
+    monkeypatch.setattr(build_training, "round_products_in_training", lambda: None)
+    monkeypatch.setattr(build_training, "_choose_deterministic_kernels", lambda wanted: None)
+    monkeypatch.setattr(build_training, "Accelerator", lambda **options: touched.append("accelerate"))
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for device in ("cuda", "auto"):
+        touched.clear()
+        build_training._accelerator(place.program.read_options("tiny.yml", [f"device={device}"]))
+        assert touched == ["cuda:1", "set cuda:1", "accelerate"]
 
 
 def test_a_run_keeps_its_precision(place):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -193,6 +194,67 @@ def test_many_in_a_row_end_the_run(tmp_path):
     again.restore(state)
     with pytest.raises(Diverged, match="last at step 7"):
         again.run()
+
+
+def fused_run(folder, late, fused=True, **options):
+    """A run with the optimizer of a GPU, which can skip a step by itself, and whether the host then trusts it to."""
+    torch.manual_seed(0)
+    network = CDDFuse(**tiny.NETWORK)
+    groups = [{"params": [*part.parameters()], "name": name} for name, part in network.named_children()]
+    optimizer = torch.optim.Adam(groups, lr=1e-3, fused=fused)
+    run = tiny.trainer(folder, network=network, optimizer=optimizer, **options)
+    run.late = late
+    return run
+
+
+def test_a_verdict_that_is_read_a_step_later_changes_nothing(tmp_path, capsys):
+    """Skipped steps at the end of a phase, at a checkpoint and on either side of one among them."""
+    found = []
+    for late in (False, True):
+        folder = tmp_path / str(late)
+        every = Every(log=4, save=3)
+        run = fused_run(folder, late, steps=5, batches=poisoned(1, 2, 3, 4, 9), ema=0.9, every=every)
+        assert run.run()
+        said = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        logged = [{k: v for k, v in record.items() if k != "speed"} for record in log]
+        saved = run.checkpoints.newest(pytest.fail)[1]["progress"]
+        found.append(
+            (weights(run.network), weights(run.ema.module), moments(run), vars(run.progress), saved, said, logged)
+        )
+    for now, later in zip(*found, strict=True):
+        assert (
+            equal(now, later) if isinstance(now, dict) and torch.is_tensor(next(iter(now.values()))) else now == later
+        )
+    progress, said = found[1][3], found[1][5]
+    assert progress["counts"] == {"encoder": 5, "decoder": 5, "base_fusion": 4, "detail_fusion": 4}
+    assert [line.split()[1] for line in said] == ["2", "3", "4", "5", "10"]
+
+
+def test_a_run_that_diverged_ends_a_step_later(tmp_path):
+    run = fused_run(tmp_path, True, batches=poisoned(*range(3, 40)), patience=4, every=Every(log=100, save=100))
+    with pytest.raises(Diverged, match=r"4 steps in a row were not finite, the last at step 7"):
+        run.run()
+    assert run.progress.step == 7
+
+
+def test_a_run_goes_on_with_another_devices_optimizer(tmp_path):
+    """From a checkpoint whose optimizer is not fused to one that is, and back. The paths part by rounding alone, which
+    Adam enlarges where a gradient is next to nothing: as a whole, by little of the way."""
+    found = []
+    for folder, kinds in {"a": (None, True, None), "b": (None, None, None)}.items():
+        state = None
+        for end, fused in zip((2, 4, 6), kinds, strict=True):
+            run = fused_run(tmp_path / folder, bool(fused), fused, steps=3)
+            if state:
+                run.restore(state)
+            run.phases = [replace(phase, end=min(phase.end, end)) for phase in run.phases]
+            assert run.run()
+            state = run.checkpoints.newest(pytest.fail)[1]
+        assert run.progress.step == 6
+        found.append(torch.cat([value.flatten() for value in weights(run.network).values()]))
+    start = torch.cat([value.flatten() for value in weights(fused_run(tmp_path, False).network).values()])
+    assert (found[0] - found[1]).norm() < 0.02 * (found[0] - start).norm()
 
 
 # --- a picture that cannot be read ----------------------------------------------------------------------------------

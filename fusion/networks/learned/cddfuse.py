@@ -37,6 +37,10 @@ class PairedFeedForward(GatedFeedForward):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not by_hand(x):
             return super().forward(x)
+        return self.by_depth_wise(x)
+
+    def by_depth_wise(self, x: Tensor) -> Tensor:
+        """(b, h, w, c) -> (b, h, w, c)"""
         # Within each half of the channels first all pairs' first, then all pairs' second: to swap is to copy blocks.
         channels = torch.arange(self.local.out_channels)
         order = channels.view(2, -1, 2).mT.flatten()
