@@ -24,8 +24,10 @@ import itertools
 import json
 import os
 import signal
+import statistics
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -373,7 +375,7 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
             note(line)
         if args.align and not pairs.live:
             fuser.one_size.prepare(some_pairs(args, ranged))
-        written = 0
+        written, latencies = 0, deque(maxlen=1000)
         # A GPU leaves the processor free to read the next frames.
         coming = videos.ahead(pairs) if fuser.network.place.is_cuda and not pairs.live else iter(pairs)
         with (
@@ -385,6 +387,9 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
                     fused = fuser(*(f(frame) for f, frame in zip(ranged, frames, strict=True)))
                     append(fused)
                     written += 1
+                    if pairs.live:
+                        latencies.append(pairs.latency())
+                        bar.set_postfix_str(f"latency {1000 * latencies[-1]:.0f} ms", refresh=False)
                     bar.update()
                     if window and not window.show(fused):
                         break
@@ -399,7 +404,8 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
                 raise ValueError(f"{args.ir} and {args.vis} hold no pair of frames: their times do not meet")
     except (ValueError, OSError) as error:
         return stop(1, f"error: {in_one_line(error)}")
-    print(f"{written} frames fused: {args.out}")
+    behind = f", latency {1000 * statistics.median(latencies):.0f} ms (median)" if latencies else ""
+    print(f"{written} frames fused: {args.out}{behind}")
     problems = [text for text in (video.shortfall() for video in pairs.ended) if text]
     return stop(1, f"error: {'; '.join(problems)}") if problems else 0
 

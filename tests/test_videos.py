@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
+import time
 from fractions import Fraction
 
 import av
@@ -194,6 +195,17 @@ def test_a_live_source_gives_its_newest_frame_and_its_end(tmp_path):
     assert levels == sorted(levels)
     assert levels[-1] == 5
     assert live.frames == 6
+
+
+def test_latency_counts_from_the_arrival_of_the_older_frame(tmp_path):
+    films = [film(tmp_path / f"{name}.mkv", [frame(i) for i in range(3)], steady(3, 10), fps=10) for name in "ab"]
+    live = [videos.Live("rtsp://host/x", videos.opened(path)) for path in films]
+    pairs = videos.Pairs(*live)
+    next(iter(pairs))
+    time.sleep(0.05)
+    assert 0.05 <= pairs.latency() < 60
+    for each in live:
+        each.close()
 
 
 @pytest.mark.parametrize("text", ["rtsp://user:secret@127.0.0.1:9/x", "http://user:secret@127.0.0.1:9/x"])

@@ -5,6 +5,7 @@ So sources of different rate, of a varying one and with a late start meet; of tw
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -59,6 +60,7 @@ class Pairs:
     def __init__(self, ir, vis):
         self.sources, self.fps = (ir, vis), max(ir.fps, vis.fps)
         self.live = any(isinstance(source, Live) for source in self.sources)
+        self._arrived = 0.0
         self.ended: list = []
         """The sources that came to their end."""
         if not self.live:
@@ -67,6 +69,10 @@ class Pairs:
             self.start, self.offset = max(begins), begins[1] - begins[0]
         else:
             self.start = self.offset = 0.0
+
+    def latency(self) -> float:
+        """Seconds since the older frame of the last pair came from its live source."""
+        return time.monotonic() - self._arrived
 
     @property
     def total(self) -> int | None:
@@ -120,4 +126,5 @@ class Pairs:
                     return
                 seen[i] = timed[0]
                 frames.append(timed[1])
+            self._arrived = min(t for t, s in zip(seen, self.sources, strict=True) if isinstance(s, Live))
             yield tuple(frames)

@@ -727,6 +727,19 @@ def test_on_a_terminal_a_bar_tells_speed_and_time_left(tmp_path, monkeypatch):
     assert re.search(r"30/30 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+frame/s\]", sys.stderr.getvalue())
 
 
+def test_of_live_sources_the_latency_is_shown(tmp_path, monkeypatch, capsys):
+    """Streams that are files in truth; some of their frames are passed over, as of a camera that is too fast."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("ir", "vi"):
+        film(tmp_path / f"{kind}.avi", sample_frames(kind, frames=30))
+    opened = videos.opened
+    monkeypatch.setattr(videos, "opened", lambda path, *_: videos.Live("", opened(path)))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert program.main(["ir.avi", "vi.avi", "-o", "out.avi", "--model", "average"]) == 0
+    assert re.fullmatch(r"\d+ frames fused: out.avi, latency \d+ ms \(median\)\n", capsys.readouterr().out)
+    assert re.search(r"frame/s, latency \d+ ms\]", sys.stderr.getvalue())
+
+
 def test_its_options_are_in_its_help(capsys):
     with pytest.raises(SystemExit):
         program.parse(["--help"])
