@@ -101,6 +101,15 @@ def test_times_that_do_not_meet_give_no_pair(tmp_path):
     assert pairs_of(ir, vis) == []
 
 
+def test_a_source_without_a_frame_is_named(tmp_path):
+    class Nothing:
+        path, fps, stated, read_timed = "x.mp4", 10, 0, staticmethod(lambda: None)
+
+    vis = videos.opened(film(tmp_path / "vis.mkv", [frame(1)], [0.0]))
+    with pytest.raises(ValueError, match=r"x\.mp4 holds no frame that can be read: it may be cut or empty"):
+        videos.Pairs(Nothing(), vis)
+
+
 # --- depth ----------------------------------------------------------------------------------------------------------
 
 
