@@ -250,7 +250,7 @@ def same(ir: Path | str, vis: Path | str) -> bool:
 def found_pairs(args: argparse.Namespace, kind: str) -> Pairing | Stream:
     """The pairs to fuse, looked at: what seems wrong with them is a note, or an error where --strict says so.
 
-    Raises ValueError for folders that cannot be paired, and for one picture given as both. Frames are not looked at.
+    Raises ValueError for folders that cannot be paired, and for one picture given as both. Videos: `fuse_videos`.
     """
     if kind == "folder":
         found = pairs_of_folders(args.ir, args.vis, args.match, ordered=args.temporal is not None)
@@ -371,7 +371,8 @@ def fuse_videos(fuser: Fuser, args: argparse.Namespace) -> int:
         sources = opened(args)
         ranged = [videos.with_range(*each) for each in zip(sources, of_pair(args.range), strict=True)]
         pairs = videos.Pairs(*sources)
-        for line in pairs.remarks():
+        looked = doctor.check_frames(*pairs.first, args.task) if pairs.first else []
+        for line in [*doctor.refuse(looked, args.strict), *pairs.remarks()]:
             note(line)
         if args.align and not pairs.live:
             fuser.one_size.prepare(some_pairs(args, ranged))

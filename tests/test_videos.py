@@ -102,6 +102,36 @@ def test_times_that_do_not_meet_give_no_pair(tmp_path):
     assert pairs_of(ir, vis) == []
 
 
+@pytest.mark.parametrize("every", [1, 3, 10])
+def test_a_varying_rate_is_no_damage(tmp_path, every):
+    """Of 40 frames, at 10 a second, only some; Matroska states how long that takes, not how many they are."""
+    times = [t for i, t in enumerate(steady(40, 10)) if i % every == 0 or 7 < i < 12]
+    video = videos.opened(film(tmp_path / "a.mkv", [frame(i) for i in range(len(times))], times, fps=10))
+    while video.read() is not None:
+        pass
+    assert (video.frames, video.shortfall()) == (len(times), None)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_cut_file_is_said_to_lack_frames(tmp_path, share):
+    noise = [np.random.default_rng(i).integers(0, 256, (H, W), np.uint8) for i in range(40)]
+    data = film(tmp_path / "a.mkv", noise, steady(40, 10), fps=10).read_bytes()
+    (tmp_path / "a.mkv").write_bytes(data[: int(share * len(data))])
+    video = videos.opened(tmp_path / "a.mkv")
+    while video.read() is not None:
+        pass
+    assert video.shortfall().startswith(f"{tmp_path / 'a.mkv'} states 40 frames, {video.frames} could be read")
+
+
+def test_a_source_without_a_frame_is_named(tmp_path):
+    class Nothing:
+        path, fps, stated, read_timed = "x.mp4", 10, 0, staticmethod(lambda: None)
+
+    vis = videos.opened(film(tmp_path / "vis.mkv", [frame(1)], [0.0]))
+    with pytest.raises(ValueError, match=r"x\.mp4 holds no frame that can be read: it may be cut or empty"):
+        videos.Pairs(Nothing(), vis)
+
+
 # --- depth ----------------------------------------------------------------------------------------------------------
 
 

@@ -55,7 +55,9 @@ class Alignment(NamedTuple):
         """In words: what was found and on what grounds."""
         grounds = f"{self.evidence.agreeing} of {self.evidence.areas} areas agree"
         if not self.sure:
-            return f"no sure alignment: {grounds}"
+            apart = self.evidence.error
+            off = f", and leave the corners open by {apart:.1f} pixels" if self.evidence.placed else ""
+            return f"no sure alignment: {grounds}{off}"
         if self.model == "none":
             return f"the pair lies right as it is ({grounds})"
         a, b = self.matrix[:2, 0] / self.matrix[2, 2]

@@ -215,6 +215,15 @@ def check_results(files: Mapping[str, Path], samples: int = 16) -> list[str]:
     return _lines(diagnoses.results([p for p in patients if p.facts]))
 
 
+def check_frames(ir: np.ndarray, vis: np.ndarray, task: Task = "infrared-visible") -> list[str]:
+    """The same of two videos by a frame of each, uint8 or uint16: swapped, false colours, the same twice. A video may
+    begin dark, so what a frame shows is not judged.
+    """
+    patient = Patient("", {}, {"ir": facts(ir), "vis": facts(vis)})
+    findings = diagnoses.colours([patient], task) + copies.duplicates([patient], task)
+    return _lines([finding for finding in findings if finding.level == "problem"])
+
+
 def refuse(lines: Sequence[str], strict: bool) -> list[str]:
     """The lines that a program should show: all but raw counts, of which the reader says what it made of them.
 

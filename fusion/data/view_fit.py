@@ -18,8 +18,12 @@ from fusion.data.view_search import Picture, grid, laid, radial, scaling
 # --- the fit --------------------------------------------------------------------------------------------------------
 
 
-IN_VIEW = 0.7
-"""Share of the visible picture that the infrared one must show for a bend to be told from a change of size."""
+IN_VIEW, MOSTLY = 0.4, 0.7
+"""Shares of the visible picture shown by the infrared one: a bend can be told from a change of size only above the
+first, and up to the second not well."""
+LIKELY = 0.05
+"""A bend that costs one standard deviation of agreement where it cannot be told well. MSRS's are such; they bring 3
+to 6."""
 
 
 def fit(
@@ -28,26 +32,31 @@ def fit(
     """(matrix, bend, height): `matrix` moved, enlarged and turned to where the directions agree best near it.
 
     side: of the copy of the visible picture on which that is sought, in pixels; first: the first step there, at a
-    corner; free: 4, 2 for a shift alone, or 5, for a bend as well (where enough is in view to tell); rough: to half a
-    pixel, enough to compare places. height: standard deviations above what unrelated directions give.
+    corner; free: 4, 2 for a shift alone, or 5, for a bend as well; rough: to half a pixel, enough to compare places.
+    height: standard deviations above what unrelated directions give.
     """
     from scipy import optimize  # takes longer to import than all else here
 
     ir_field, vis_field, coarse = _fields(ir, vis, matrix, side)
-    if free == 5 and np.count_nonzero(ir_field) < IN_VIEW * ir_field.size:
+    shown = np.count_nonzero(ir_field) / ir_field.size
+    if free == 5 and shown < IN_VIEW:
         free = 4
     height = _height_of(ir_field, vis_field)
-    best, value = np.zeros(5), math.inf
+    usual = LIKELY * _radius(*vis_field.shape) if shown < MOSTLY else math.inf
+
+    def cost(p: np.ndarray) -> float:
+        return (p[4] / usual) ** 2 - height(p) if free == 5 else -height(p)
+
+    best = np.zeros(5)
     close = 0.5 if rough else 0.03
     for step in (first,) if rough else (first, -first / 2):  # the second time out of where the first may have stuck
         steps = np.diag([step, step, step, step, 3 * step])[:free, :free]
         simplex = best[:free] + np.vstack([np.zeros(free), steps])
         until = {"initial_simplex": simplex, "xatol": close, "fatol": close**2, "maxiter": 200}
-        found = optimize.minimize(lambda p: -height(p), best[:free], method="Nelder-Mead", options=until)
-        best[:free], value = found.x, found.fun
+        best[:free] = optimize.minimize(cost, best[:free], method="Nelder-Mead", options=until).x
     moved = _similarity(best, *vis_field.shape)
     bend = float(best[4]) / _radius(*vis_field.shape)
-    return matrix @ coarse @ moved @ np.linalg.inv(coarse), bend, -float(value)
+    return matrix @ coarse @ moved @ np.linalg.inv(coarse), bend, height(best[:free])
 
 
 def _radius(h: int, w: int) -> float:
@@ -129,8 +138,13 @@ class Evidence(NamedTuple):
         return float(special.bdtrc(self.agreeing - 1, self.areas, BY_CHANCE))  # of the binomial distribution
 
     @property
+    def placed(self) -> bool:
+        """Whether this is the right place, exact or not."""
+        return self.chance < SURE
+
+    @property
     def sure(self) -> bool:
-        return self.chance < SURE and self.error < EXACT
+        return self.placed and self.error < EXACT
 
 
 def evidence(ir: Picture, vis: Picture, matrix: np.ndarray, bend: float = 0.0) -> Evidence:

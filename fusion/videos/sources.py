@@ -58,10 +58,13 @@ class Video:
         except (av.error.FFmpegError, IndexError, OSError) as error:
             raise ValueError(f"{self.path} cannot be read as a video: {_reason(error, timeout)}") from None
         self.fps = float(stream.average_rate or stream.guessed_rate or FPS)
+        self._counted = bool(stream.frames)
         self.stated = stream.frames or self._by_duration(stream)
         """Number of frames according to the file, an estimate in some containers; 0 where it does not say."""
         self.frames = 0
         """Number of frames read."""
+        self._times: list[float] = []  # of the first and of the last frame so far
+        self._pause, self._lost = 0.0, 0  # the longest between two frames, in seconds; damaged packets
         # Depth is kept of gray alone: thermal counts; a colour's 10 bits become 8.
         pixels = stream.format
         self.deep = pixels is not None and pixels.name.startswith("gray") and pixels.components[0].bits > 8
@@ -87,7 +90,7 @@ class Video:
             except av.error.EOFError:
                 return
             except av.error.InvalidDataError:
-                continue  # a damaged packet; `shortfall` counts
+                self._lost += 1  # a damaged packet; `shortfall` counts
             except av.error.FFmpegError:
                 return
 
@@ -103,6 +106,8 @@ class Video:
             return None
         seconds = self.frames / self.fps if frame.time is None else float(frame.time)
         self.frames += 1
+        self._pause = max(self._pause, seconds - self._times[-1]) if self._times else 0.0
+        self._times = [*self._times[:1], seconds]
         return seconds, self._array(frame)
 
     def _array(self, frame: av.VideoFrame) -> np.ndarray:
@@ -115,8 +120,15 @@ class Video:
         return np.ascontiguousarray(np.rot90(x, turns) if turns else x)
 
     def shortfall(self) -> str | None:
-        """What is wrong, after the last frame, where far fewer came than the file states."""
-        if self.stated - self.frames <= max(2, self.stated // 50):
+        """What is wrong, after the last frame, where far fewer came than the file states.
+
+        Of a file that states no number but a time, of which a varying rate makes fewer frames: where it ends early.
+        """
+        lacks = self.stated - self.frames
+        if not self._counted and self._times:
+            shown = self._times[-1] - self._times[0] + max(self._pause, 1 / self.fps)
+            lacks = max(self._lost, self.stated - round(shown * self.fps))
+        if lacks <= max(2, self.stated // 50):
             return None
         return f"{self.path} states {self.stated} frames, {self.frames} could be read: it may be damaged"
 

@@ -54,7 +54,7 @@ class Pairs:
     """Iterates over (ir, vis) frames of two sources (`sources.py`).
 
     fps: pairs a second, the faster source's; start: seconds, where both have begun; offset: by how much the visible
-    source begins later (negative: earlier).
+    source begins later (negative: earlier). Raises ValueError for a source without a frame.
     """
 
     def __init__(self, ir, vis):
@@ -65,6 +65,9 @@ class Pairs:
         """The sources that came to their end."""
         if not self.live:
             self._tracks = [_Track(source) for source in self.sources]
+            for track in self._tracks:
+                if track.now is None:
+                    raise ValueError(f"{track.source.path} holds no frame that can be read: it may be cut or empty")
             begins = [track.start for track in self._tracks]
             self.start, self.offset = max(begins), begins[1] - begins[0]
         else:
@@ -73,6 +76,11 @@ class Pairs:
     def latency(self) -> float:
         """Seconds since the older frame of the last pair came from its live source."""
         return time.monotonic() - self._arrived
+
+    @property
+    def first(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The first frame of each, to look at before all starts; None of live sources."""
+        return None if self.live else tuple(track.now[1] for track in self._tracks)
 
     @property
     def total(self) -> int | None:

@@ -8,7 +8,8 @@ from fusion import images
 from fusion.data.alignment import aligned, find_alignment, overlap
 from fusion.data.folder import find_pairs
 from fusion.data.registration import estimate_shift
-from fusion.data.view_search import corner_error, places
+from fusion.data.view_fit import fit
+from fusion.data.view_search import Picture, corner_error, places
 
 H, W = 300, 400
 
@@ -141,16 +142,31 @@ def test_real_pairs_are_brought_together(shared, folder, index):
     assert corner_error(found.matrix, planted @ own.matrix, h, w) < 2
 
 
-@pytest.mark.parametrize("bend", [-0.05, 0.04])
-def test_the_difference_of_two_lenses_is_found(bend):
-    """An infrared lens that shows the corners further in or out than a similarity does (Brown's first term)."""
-    x, planted = scene(), similarity(0.95, 2, 6, -8)
-    there = np.indices((H, W))[::-1].astype(np.float64)  # where the visible pixels are, x and y
+def seen_by_another_lens(x, bend):
+    there = np.indices((H, W))[::-1].astype(np.float64)  # where its pixels are, x and y
     middle = np.array([(W - 1) / 2, (H - 1) / 2])[:, None, None]
     squared = ((there - middle) ** 2).sum(0) / (np.hypot(H, W) / 2) ** 2
     rest = squared - (squared**2).sum() / squared.sum()  # nothing of it is a change of size over the whole view
     bent = (there + bend * rest * (there - middle)).astype(np.float32)
-    vis = cv2.remap(scene(), *bent, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return cv2.remap(x, *bent, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+@pytest.mark.parametrize("bend", [-0.05, 0.0])
+def test_in_a_view_of_half_the_scene_a_lens_is_found_and_none_made_up(bend):
+    planted, vis = similarity(1.35, 2, 5, -6), other_sensor(seen_by_another_lens(scene(), bend))
+    pictures = Picture.of(warped(scene(), planted)), Picture.of(vis)
+    start, _, _ = fit(*pictures, planted, 512, 2.0)
+    matrix, found, _ = fit(*pictures, start, 512, 2.0, 5)
+    assert found == pytest.approx(bend, abs=0.01)
+    assert corner_error(matrix, planted, H, W) < 1
+    if bend:
+        assert corner_error(start, planted, H, W) > 1.5  # a similarity alone is right where it was fitted, not beyond
+
+
+@pytest.mark.parametrize("bend", [-0.05, 0.04])
+def test_the_difference_of_two_lenses_is_found(bend):
+    """An infrared lens that shows the corners further in or out than a similarity does (Brown's first term)."""
+    x, planted, vis = scene(), similarity(0.95, 2, 6, -8), seen_by_another_lens(scene(), bend)
     found = find_alignment(warped(x, planted), other_sensor(vis))
     assert found.sure
     assert found.bend == pytest.approx(bend, abs=0.006)

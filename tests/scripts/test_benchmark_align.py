@@ -50,12 +50,23 @@ def test_the_truth_is_that_of_the_part_in_view(module):
     x = scene()
     ir = np.hstack([np.roll(x, 4, axis=1)[:, :200], x[:, 200:]])
     planted = np.array([[1, 0, -210], [0, 1, 0], [0, 0, 1.0]])
-    part, whole, alone = module._truths(ir, other_sensor(x), planted, (300, 190))
+    part, whole, alone = (matrix for matrix, _ in module._truths(ir, other_sensor(x), planted, (300, 190)))
     np.testing.assert_array_equal(alone, planted)
     assert corner_error(part, planted, 300, 400) < 1 < corner_error(whole, planted, 300, 400)
 
 
 def test_a_pair_without_evidence_has_the_planted_truth(module):
     planted = similarity(1.1, 2, 5, 5)
-    for truth in module._truths(scene(1), other_sensor(scene(2)), planted, (300, 400)):
+    for truth, bend in module._truths(scene(1), other_sensor(scene(2)), planted, (300, 400)):
         np.testing.assert_allclose(truth, planted, atol=1e-9)
+        assert bend == 0
+
+
+def test_where_both_show_is_not_told_by_corners_that_only_one_shows(module):
+    """A view of the middle half, turned: the corners of the visible picture lie twice as far out as what is in view."""
+    truth, found = (similarity(2, degrees, 0, 0) for degrees in (0, 0.5))
+    moved = module._where_both_show((found, 0.0), (truth, 0.0), (300, 400), (300, 400))
+    y, x = np.mgrid[:300, :400]
+    mean = np.hypot(x - 199.5, y - 149.5).mean() * np.radians(0.5)
+    assert moved == pytest.approx(mean, rel=0.02)
+    assert corner_error(found, truth, 300, 400) > 3.5 * mean

@@ -629,6 +629,18 @@ def test_a_damaged_video_is_noticed(run, tmp_path):
     assert run.errors == [f"error: vis.avi states 60 frames, {written} could be read: it may be damaged"]
 
 
+def test_swapped_videos_are_said_and_refused_where_strict(run, tmp_path):
+    for kind in ("ir", "vi"):
+        film(tmp_path / f"{kind}.mkv", sample_frames(kind, frames=5))
+    run("ir.mkv", "vi.mkv", "-o", "right.mkv", "--strict")
+    assert run.notes == []
+    run("vi.mkv", "ir.mkv", "-o", "fused.mkv")
+    assert run.notes[0].startswith("note: problem: swapped: ir is coloured and vis is gray")
+    run("vi.mkv", "ir.mkv", "-o", "strict.mkv", "--strict", status=1)
+    assert run.errors[-1].startswith("error: --strict: swapped: ir is coloured and vis is gray")
+    assert not (tmp_path / "strict.mkv").exists()
+
+
 def test_a_file_that_is_no_video(run, tmp_path):
     film(tmp_path / "ir.mp4", sample_frames("ir", frames=5))
     (tmp_path / "vis.mp4").write_bytes((tmp_path / "ir.mp4").read_bytes()[:300])
