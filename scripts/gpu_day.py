@@ -196,7 +196,8 @@ class Day:
             self.program(name, *train, seconds=end - time.monotonic(), stop=lambda: False) if first == 143 else None
         )
         skipped = re.findall(r"step (\d+) skipped", self.said(name))
-        done = json.loads(log.read_text().splitlines()[-1])["step"]
+        taken = log.read_text().splitlines() if log.exists() else []  # none where it was cut off before the first
+        done = json.loads(taken[-1])["step"] if taken else 0
         return {"steps": done, "not finite": len(skipped), "exit status": first, "after resuming": second}
 
     def train(self, seconds: float) -> dict:

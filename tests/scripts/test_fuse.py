@@ -108,7 +108,7 @@ def test_speed_and_memory_are_the_librarys(run, folders):
     torch.manual_seed(0)
     weights.save("w.safetensors", CDDFuse(**SMALL), name="cddfuse", options=SMALL)
     run("ir/a.png", "vi/a.png", "-o", "fused.png", "--weights", "w.safetensors", "--speed", "bf16", model=None)
-    network = fusion.load("cddfuse", "w.safetensors", speed="bf16")
+    network = fusion.load("cddfuse", "w.safetensors", speed="bf16", device="auto")  # as the program has it
     np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
     arguments = ("ir/a.png", "vi/a.png", "-o", "x.png", "--weights", "w.safetensors", "--max-memory")
     run(*arguments, "1kB", model=None, status=1)
@@ -132,7 +132,7 @@ def test_swift_is_the_default(run, folders):
     torch.manual_seed(0)
     weights.save("models/swift_msrs.safetensors", Swift(), name="swift", options={})
     run("ir/a.png", "vi/a.png", "-o", "fused.png", model=None)
-    network = fusion.load("swift", "models/swift_msrs.safetensors")
+    network = fusion.load("swift", "models/swift_msrs.safetensors", device="auto")
     np.testing.assert_array_equal(images.read("fused.png"), fusion.fuse(network, "ir/a.png", "vi/a.png"))
 
 
@@ -324,7 +324,7 @@ def test_a_finished_picture_is_kept_only_while_everything_it_was_made_of_is_the_
 
 
 def test_interrupted_and_continued(run, folders, monkeypatch):
-    true, calls = infer.run, []
+    true, calls = infer.picture, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -332,7 +332,7 @@ def test_interrupted_and_continued(run, folders, monkeypatch):
             raise KeyboardInterrupt
         return true(*arguments)
 
-    monkeypatch.setattr(infer, "run", interrupted)
+    monkeypatch.setattr(infer, "picture", interrupted)
     run("ir", "vi", "-o", "out", status=130)
     assert run.errors == ["interrupted: finished pictures are kept, the same command continues"]
     run("ir", "vi", "-o", "out")
@@ -653,7 +653,7 @@ def test_an_interrupted_video_leaves_nothing_and_spares_an_older_one(run, tmp_pa
     for kind in ("ir", "vi"):
         film(tmp_path / f"{kind}.mkv", sample_frames(kind, frames=10))
     (tmp_path / "fused.mp4").write_bytes(b"an older one")
-    true, calls = infer.run, []
+    true, calls = infer.picture, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -661,7 +661,7 @@ def test_an_interrupted_video_leaves_nothing_and_spares_an_older_one(run, tmp_pa
             raise KeyboardInterrupt
         return true(*arguments)
 
-    monkeypatch.setattr(infer, "run", interrupted)
+    monkeypatch.setattr(infer, "picture", interrupted)
     run("ir.mkv", "vi.mkv", "-o", "fused.mp4", status=130)
     assert run.errors == ["interrupted: nothing was written"]
     assert (tmp_path / "fused.mp4").read_bytes() == b"an older one"

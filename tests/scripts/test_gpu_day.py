@@ -53,6 +53,13 @@ def test_no_time_is_left(day, monkeypatch):
     assert day.results["late"]["cut off"] == "no time was left"
 
 
+def test_a_long_run_that_is_cut_off_before_its_first_step(day, monkeypatch):
+    monkeypatch.setattr(
+        day, "program", lambda name, *words, **options: (day.out / f"{name}.log").write_text("") * 0 + 143
+    )
+    assert day.long_run("ship", 1.0) == {"steps": 0, "not finite": 0, "exit status": 143, "after resuming": 143}
+
+
 def test_programs_end_in_time(day):
     assert not day.in_time("sleeps", "-c", "import time; time.sleep(60)", seconds=0.5)
     assert day.in_time("speaks", "-c", "print('a word')", seconds=30)
