@@ -277,9 +277,11 @@ def _fill(network: Network, state: dict[str, Tensor], path: str | Path) -> None:
         if given[key] != shape:
             raise ValueError(f"{path} does not fit {kind} with these options: {key} is {given[key]}, expected {shape}")
     if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+        why = "the training that wrote it had diverged; take an earlier file"
+        if all(state[key].dtype == torch.float16 for key in bad):
+            why += ", or one in float32: float16 ends at 65504"
         raise ValueError(
-            f"{path} is refused: {len(bad)} of {len(state)} tensors hold NaN or infinity, e.g. {bad[0]}: the training "
-            "that wrote it had diverged; take an earlier file"
+            f"{path} is refused: {len(bad)} of {len(state)} tensors hold NaN or infinity, e.g. {bad[0]}: {why}"
         )
     network.load_state_dict({key: _normal(value) for key, value in state.items()})
 

@@ -32,3 +32,14 @@ def test_denormal_numbers_become_zero(tmp_path):
     expected = first.detach().clone()
     expected.view(-1)[:2] = 0
     assert torch.equal(loaded, expected)
+
+
+def test_numbers_that_float16_cannot_hold(tmp_path):
+    """As a variance of TarDAL's released file."""
+    state = build.network("mmdrfuse").state_dict()
+    state["conv1.weight"][0] = 1e5
+    torch.save({key: value.half() for key, value in state.items()}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r"e\.g\. conv1\.weight: .* or one in float32: float16 ends at 65504$"):
+        build.ready(None, tmp_path / "x.pth")
+    torch.save({key: value.bfloat16() for key, value in state.items()}, tmp_path / "x.pth")
+    assert build.ready(None, tmp_path / "x.pth").has_weights

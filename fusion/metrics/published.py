@@ -2,7 +2,7 @@
 program), means over the pictures of a data set in profile `cddfuse`, two decimals.
 
 A row of its Table 1 is reproduced by the authors' weights and the method's `Convention`: U2Fusion, SDNet, ReCoNet and
-TarDAL in every cell on TNO and RoadScene, SDNet on MSRS, too.
+TarDAL in every cell on TNO and RoadScene, DIDFuse but for the `MISPRINTS`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+import fusion.networks  # noqa: F401 -- registers the networks
 from fusion.data import download
+from fusion.registry import NETWORKS
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "get_data.py"
 
@@ -447,6 +449,12 @@ def test_weights_whose_checksum_nobody_knows(run, server, tmp_path):
     assert status == 1
     assert "no PyTorch file: a page that asks to log in?; by hand: x/net++.pt of" in err
     assert files(tmp_path / "out") == []
+
+
+def test_the_table_has_every_method_with_released_weights():
+    """A comparison that lacks a file says that this program fetches it."""
+    table = yaml.safe_load(SCRIPT.with_name("data_sources.yml").read_text(encoding="utf-8"))["weights"]
+    assert sorted(table) == sorted(name for name, cls in NETWORKS.items() if cls.about and cls.about.weights)
 
 
 def test_the_table_describes_the_files_of_the_tests(shared):
