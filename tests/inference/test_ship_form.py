@@ -33,7 +33,7 @@ def way(request, monkeypatch):
         pytest.skip("no compiled loops here")
 
 
-@pytest.mark.parametrize("size", [(2, 2), (3, 2), (33, 64), (50, 47)])
+@pytest.mark.parametrize("size", [(2, 2), (3, 2), (17, 32), (26, 23)])
 def test_equals_the_network(way, size):
     network = perturbed()
     ir, vis = torch.rand(2, 2, 1, *size)
@@ -126,11 +126,12 @@ def test_needs_what_it_says(options):
     assert 0.9 * form.memory(96, 130) < meter.most <= form.memory(96, 130)
 
 
+@pytest.mark.parametrize("way", ["PyTorch", pytest.param("loops", marks=pytest.mark.slow)], indirect=True)
 def test_bf16_stays_within_half_a_gray_level(way, root):
-    """With the weights in models/, on a sample pair; more is measured in docs/LOG.md."""
+    """With the weights in models/, on a part of a sample pair; more is measured in docs/LOG.md."""
     ir, vis = (images.read(root / "test_img/sample" / kind / "01_street_day.png") for kind in ("ir", "vi"))
     network = build.network("ship", root / "models/ship_msrs.safetensors")
     pictures = []
     for network.speed in ("exact", "bf16"):
-        pictures.append(infer.fuse(network, ir, vis, output="gray").astype(float))
+        pictures.append(infer.fuse(network, ir[60:180, 80:240], vis[60:180, 80:240], output="gray").astype(float))
     assert 0 < np.abs(pictures[1] - pictures[0]).mean() < 0.5
