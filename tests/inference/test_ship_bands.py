@@ -134,12 +134,8 @@ def test_what_bears_bfloat16_is_made_for_it(network):
     layers = form_of(network, torch.bfloat16).layers
     _, (one, *_), (infrared, *_) = layers.spatial[0]
     dense = layers.channel[0].coupling
-    bear = [
-        *one,
-        dense["g"].units[0].first,
-        dense["h"].last,
-        layers.chained(layers.channel[0], torch.rand(1, 16, 1, 1))[0][0],
-    ]
+    chain, _ = layers.chained(layers.channel[0], torch.rand(1, 32, 1, 1))
+    bear = [*one, *chain, dense["g"].units[0].first, dense["h"].last]
     others = [*infrared, dense["f"].units[0].first, layers.refine, layers.last]
     assert {(kernel.dtype, kernel.shape[2]) for kernel, *_ in bear} == {(np.dtype(np.uint32), 4)}
     assert {(kernel.dtype, kernel.shape[2]) for kernel, *_ in others} == {(np.dtype(np.float32), 6)}
