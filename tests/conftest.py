@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def compiled_loops():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FUSION_LOOPS", "wait")
         yield
+
+
+@pytest.fixture
+def upright_views(monkeypatch):
+    """For tests of what becomes of an alignment: no rotations are searched, a seventh of the work."""
+    from fusion.data import alignment, view_search
+
+    monkeypatch.setattr(alignment, "search", functools.partial(view_search.search, angles=(0.0,)))
 
 
 # --- who runs what ---------------------------------------------------------------------------------------------------

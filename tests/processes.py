@@ -19,8 +19,8 @@ from pathlib import Path
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 SERVER = multiprocessing.get_context("forkserver" if FORKS else "spawn")
-if FORKS:
-    SERVER.set_forkserver_preload(["torch.distributed", "accelerate", "timm.optim", "h5py", "fusion.networks"])
+if FORKS:  # not `fusion`: older Pythons would look for it elsewhere than the tests do
+    SERVER.set_forkserver_preload(["torch.distributed", "accelerate", "timm.optim", "kornia", "scipy.ndimage", "h5py"])
 
 
 class Program:

@@ -19,7 +19,7 @@ LONGEST = 48
 
 class ChannelsFirst(TorchFunctionMode):
     """Of what PyTorch convolves in float64, for which it has plain loops: with pixels first they take up to twice as
-    long."""
+    long. Not for gradients, which came out wrong (docs/LOG.md)."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function in (torch.conv2d, torch.nn.functional.conv2d) and args[0].dtype == torch.float64:

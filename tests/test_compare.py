@@ -401,7 +401,7 @@ def test_a_metric_that_is_nowhere_defined_is_a_dash(work):
     assert "-†" in printed
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
 def test_constant_pictures_make_tables_too(work):
     work.config["datasets"] = [{"name": "C", "root": "C"}]
     for name, level in (("black", 0), ("white", 255)):

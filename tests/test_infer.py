@@ -295,7 +295,7 @@ def test_output_beyond_the_range_is_clipped():
             assert infer.fuse(network, ir, mild(2, 2, 3)).shape == (2, 2, 3)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning", "error::UserWarning")
 def test_constant_pictures(network):
     n = max(network.min_size, 16)
     for a, b in ((0, 0), (255, 255), (0, 255), (128, 128), (128, 7)):

@@ -137,8 +137,11 @@ def test_exact_is_computed_where_bf16_does_not_pay_and_that_is_said_once(monkeyp
     assert all(torch.equal(form.raw(ir, vis), exact) for form in forms)
 
 
-def test_fast_is_bf16_where_that_pays(monkeypatch):
+@pytest.mark.parametrize("loops", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_fast_is_bf16_where_that_pays(monkeypatch, loops):
     pays(monkeypatch, True)
+    if not loops:
+        monkeypatch.setattr(bands, "available", lambda: False)
     network = SHIP()
     ir, vis = torch.rand(2, 1, 1, 24, 24)
     exact, bf16, fast = (network.fuse_for_inference(speed=s).raw(ir, vis) for s in ("exact", "bf16", "fast"))

@@ -116,12 +116,29 @@ def test_memory_is_what_it_says(network):
     assert 0.8 * form.memory(h, w) < meter.most <= form.memory(h, w)
 
 
-@pytest.mark.skipif(not BFLOAT16, reason="this processor does not multiply bfloat16")
+needs_bfloat16 = pytest.mark.skipif(not BFLOAT16, reason="this processor does not multiply bfloat16")
+
+
+@needs_bfloat16
+@pytest.mark.slow  # compiled once more: see the next one, and `test_winograd.py` for the convolutions themselves
 def test_bfloat16_is_close(network):
     ir, vis = torch.rand(2, 1, 1, 40, 23)
     expected = exact(network, ir, vis)
     wide, narrow = (fused(form_of(network, dtype), ir, vis) - expected for dtype in (torch.float32, torch.bfloat16))
     assert 10 * wide.abs().mean() < narrow.abs().mean() < 0.5 / 255
+
+
+@needs_bfloat16
+def test_what_bears_bfloat16_is_made_for_it(network):
+    """Pairs of bfloat16 are one uint32; four points, of the scheme that rounds least."""
+    layers = form_of(network, torch.bfloat16).layers
+    _, (one, *_), (infrared, *_) = layers.spatial[0]
+    dense = layers.channel[0].coupling
+    chain, _ = layers.chained(layers.channel[0], torch.rand(1, 32, 1, 1))
+    bear = [*one, *chain, dense["g"].units[0].first, dense["h"].last]
+    others = [*infrared, dense["f"].units[0].first, layers.refine, layers.last]
+    assert {(kernel.dtype, kernel.shape[2]) for kernel, *_ in bear} == {(np.dtype(np.uint32), 4)}
+    assert {(kernel.dtype, kernel.shape[2]) for kernel, *_ in others} == {(np.dtype(np.float32), 6)}
 
 
 def test_moments_of_parts_are_those_of_the_whole():

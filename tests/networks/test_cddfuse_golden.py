@@ -8,6 +8,7 @@ import torch
 from fusion import infer
 from fusion.inference import bands
 from fusion.networks import CDDFuse
+from tests.rounding import ChannelsFirst
 
 pytestmark = pytest.mark.usefixtures("compiled_loops")
 
@@ -21,7 +22,7 @@ def network():
 
 
 def raw(network, letter, dtype=torch.float32):
-    with torch.inference_mode():
+    with torch.inference_mode(), ChannelsFirst():
         ir, vis = (torch.from_numpy(x)[None, None].to(dtype) for x in authors.pair("cddfuse", letter))
         return network.raw(ir, vis)[0, 0].numpy()
 

@@ -39,7 +39,7 @@ def test_keeps_the_contract_at_any_size(network):
 
 
 def test_is_a_function_of_its_input(network):
-    n = max(32, network.min_size)
+    n = max(64, network.min_size)
     ir, vis = torch.rand(2, 1, 1, n, n + 1)
     before = ir.clone(), vis.clone()
     with torch.inference_mode():

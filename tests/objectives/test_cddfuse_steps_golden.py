@@ -10,7 +10,6 @@ import torch
 
 from fusion.networks.learned.cddfuse import AUTHORS_PARTS, CDDFuse, _our_key
 from fusion.objectives import CDDFuseFusion, CDDFuseReconstruction
-from tests.rounding import ChannelsFirst
 
 STEPS = authors.numbers("cddfuse_steps")
 PHASES = {"phase1": CDDFuseReconstruction, "phase2": CDDFuseFusion}
@@ -64,8 +63,7 @@ def phase(request):
 
 @pytest.fixture(scope="module")
 def wide(phase):
-    with ChannelsFirst():
-        return take_step(phase, torch.float64)
+    return take_step(phase, torch.float64)
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_ctrl_c_is_status_130(run, root, script, monkeypatch):
     assert run(root) == (130, "", "check_pairs: interrupted\n")
 
 
-def test_aligned_copies(run, few, tmp_path):
+def test_aligned_copies(run, upright_views, few, tmp_path):
     keep(few, "03", "05", "07")
     (few / "ir" / "07.png").write_bytes(b"broken")
     before = hashes(few)
@@ -180,7 +180,7 @@ def test_aligned_copies(run, few, tmp_path):
     assert run(out, "--no-shifts")[0] == 0
 
 
-def test_pairs_of_two_sizes_are_brought_to_one(run, few, tmp_path):
+def test_pairs_of_two_sizes_are_brought_to_one(run, upright_views, few, tmp_path):
     images.write(few / "ir" / "02.png", cv2.resize(images.read(few / "ir" / "02.png"), (W // 2, H // 2)))
     keep(few, "02")
     run(few, "--align", tmp_path / "aligned")
@@ -188,7 +188,7 @@ def test_pairs_of_two_sizes_are_brought_to_one(run, few, tmp_path):
     assert ir.shape == vis.shape[:2]
 
 
-def test_what_cannot_be_aligned_is_named_and_left_out(run, few, tmp_path):
+def test_what_cannot_be_aligned_is_named_and_left_out(run, upright_views, few, tmp_path):
     (few / "vis/02.png").write_bytes((few / "vis/03.png").read_bytes())  # a wrong partner
     keep(few, "02", "05")
     status, out, _ = run(few, "--no-shifts", "--align", tmp_path / "aligned")
@@ -201,7 +201,7 @@ def test_what_cannot_be_aligned_is_named_and_left_out(run, few, tmp_path):
     assert [name for name, row in rows.items() if row["model"] == "unsure"] == ["02"]
 
 
-def test_another_field_of_view_is_aligned(run, tmp_path):
+def test_another_field_of_view_is_aligned(run, upright_views, tmp_path):
     """The infrared camera sees the middle 70 % with other pixels, as FLIR's ADAS set."""
     x = cv2.resize(scene(3), (400, 320), interpolation=cv2.INTER_CUBIC)
     images.write(tmp_path / "root" / "vi" / "a.png", np.dstack([x, x // 2, x // 3]))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import fusion
-from fusion import build, infer, places
+from fusion import build, images, infer, places
 from fusion.networks import CDDFuse, Swift
 from fusion.networks.base import Convention, Network
 from fusion.registry import NETWORKS
@@ -118,7 +118,13 @@ def test_every_learned_network(program, tmp_path, name):
 
 
 @pytest.mark.parametrize(("store", "smaller"), [("float16", 0.5), ("int8", 0.25)])
-def test_smaller_weights(program, small, tmp_path, store, smaller):
+def test_smaller_weights(program, small, tmp_path, monkeypatch, root, store, smaller):
+    """Checked on the sample pairs, of which parts are enough here."""
+    for side in ("ir", "vi"):
+        for name in ("01_street_day", "05_house_wood"):
+            part = images.read(root / f"test_img/sample/{side}/{name}.png")[40:110, 50:130]
+            images.write(tmp_path / f"test_img/sample/{side}/{name}.png", part)
+    monkeypatch.setattr(program, "ROOT", tmp_path)
     path = tmp_path / "x.onnx"
     assert 0 <= program.export(small, "cddfuse", path, store=store) <= 0.01
     held = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)

@@ -587,7 +587,7 @@ def textured(seed, h=240, w=320):
     return cv2.normalize(x, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
-def test_another_field_of_view_is_aligned(run, tmp_path):
+def test_another_field_of_view_is_aligned(run, upright_views, tmp_path):
     vis = textured(0)
     part = 255 - vis[36:204, 48:272]
     images.write(tmp_path / "vis.png", vis)
@@ -599,7 +599,7 @@ def test_another_field_of_view_is_aligned(run, tmp_path):
     assert "note: aligned by similarity" in run.notes[0]
 
 
-def test_what_cannot_be_aligned_is_refused(run, tmp_path):
+def test_what_cannot_be_aligned_is_refused(run, upright_views, tmp_path):
     images.write(tmp_path / "ir.png", textured(1))
     images.write(tmp_path / "vis.png", textured(2))
     run("ir.png", "vis.png", "-o", "fused.png", "--align", status=1)
@@ -607,7 +607,7 @@ def test_what_cannot_be_aligned_is_refused(run, tmp_path):
     assert not (tmp_path / "fused.png").exists()
 
 
-def test_videos_are_aligned_once(run, tmp_path):
+def test_videos_are_aligned_once(run, upright_views, tmp_path):
     frames = [textured(i) for i in range(6)]
     film(tmp_path / "vis.mkv", [x[20:220, 20:300] for x in frames])
     film(tmp_path / "ir.mkv", [255 - x[10:210, 32:312] for x in frames])
