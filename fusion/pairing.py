@@ -151,10 +151,13 @@ def pictures(folder: Path) -> list[Path]:
     return sorted(found or _below(folder), key=lambda p: natural(str(p)))
 
 
-def is_picture(path: Path) -> bool:
-    """Also of a link that leads nowhere, whose picture would be missing without a word."""
-    named = images.is_picture(path) and not path.name.startswith(".")
-    return named and (path.is_file() or (path.is_symlink() and not path.exists()))
+def is_picture(path: Path | os.DirEntry) -> bool:
+    return images.is_picture(path.name) and not path.name.startswith(".") and is_there(path)
+
+
+def is_there(path: Path | os.DirEntry) -> bool:
+    """Whether it is a file; also of a link that leads nowhere, whose picture would be missing without a word."""
+    return path.is_file() or (path.is_symlink() and not os.path.exists(path))
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fusion import images
 from fusion.bulk.share import Share
 from fusion.names import natural
-from fusion.pairing import Pair, Pairing, name_of, pair_folders, twice
+from fusion.pairing import Pair, Pairing, is_picture, is_there, name_of, pair_folders, twice
 
 CHUNK = 10_000  # pictures: a tenth of a second of listing, and some megabytes
 
@@ -112,7 +112,7 @@ class _Folder:
     def _in(self, folder: Path) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if images.is_picture(entry.name) and not entry.name.startswith(".") and _is_file(entry):
+                if is_picture(entry):
                     yield folder / entry.name
 
     def _below(self, folder: Path, seen: set[str]) -> Iterator[Path]:
@@ -133,7 +133,7 @@ class _Folder:
         stems = [stem] if stem.isascii() else dict.fromkeys([stem, *(unicodedata.normalize(f, stem) for f in FORMS)])
         for one in stems:
             for end in dict.fromkeys([*self.endings, ending]):
-                if _is_file(there := place / (one + end)):
+                if is_there(there := place / (one + end)):
                     self.endings.setdefault(end)
                     return there
         return None if self._complete else self._any_ending(place, list(stems))
@@ -141,7 +141,7 @@ class _Folder:
     def _any_ending(self, place: Path, stems: list[str]) -> Path | None:
         for one in stems:
             for end in chain(images.SUFFIXES, map(str.upper, images.SUFFIXES)):
-                if _is_file(there := place / (one + end)):
+                if is_there(there := place / (one + end)):
                     self.endings.setdefault(end)
                     return there
         return None
@@ -150,15 +150,10 @@ class _Folder:
         """A picture of the same name with another ending, certainly found where that one was listed before."""
         stem = file.name[: len(file.name) - len(_ending(file))]
         others = (file.with_name(stem + end) for end in self.endings if end != _ending(file))
-        return next((path for path in others if _is_file(path)), None)
+        return next((path for path in others if is_there(path)), None)
 
 
 FORMS = ("NFC", "NFD")
-
-
-def _is_file(path: Path | os.DirEntry) -> bool:
-    """Also of a link that leads nowhere, as `pairing.is_picture`."""
-    return path.is_file() or (path.is_symlink() and not path.is_dir())
 
 
 def _ending(file: Path) -> str:
